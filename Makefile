@@ -1,0 +1,68 @@
+# `make` lists what can be done here; `make test` is what every change must pass.
+
+VENV  := .venv
+STAMP := $(VENV)/.installed
+BIN   := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(STAMP) ## Send a few messages through a relay that misbehaves, and show what was recorded
+	$(BIN)/mailqueue demo
+
+.PHONY: test
+test: lint types floors unit ## Everything: lint, types, floors, unit; stops at the first failure
+
+.PHONY: lint
+lint: $(STAMP) ## Check style and formatting (ruff)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+.PHONY: types
+types: $(STAMP) ## Check types (mypy, strict)
+	$(BIN)/mypy
+
+.PHONY: floors
+floors: $(STAMP) ## Check that imports go downwards only (import-linter)
+	$(BIN)/lint-imports
+
+.PHONY: unit
+unit: $(STAMP) ## Run the tests (pytest); make unit ARGS="-k claim -x" for a few
+	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+
+.PHONY: format
+format: $(STAMP) ## Format the code and mend what can be mended (ruff)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: venv
+venv: $(STAMP) ## Make the virtual environment in .venv
+
+.PHONY: clean
+clean: ## Remove caches and build products; .venv stays
+	rm -rf build dist htmlcov .coverage .coverage.* .hypothesis \
+		.import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name $(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Installed again only when pyproject.toml has changed.
+$(STAMP): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# A name on the PATH is no proof (version managers leave stand-ins there), so each is asked.
+$(BIN)/python:
+	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			echo "$$python -m venv $(VENV)"; \
+			exec "$$python" -m venv $(VENV); \
+		fi; \
+	done; \
+	echo "mailqueue needs Python 3.11 or newer, and none was found." >&2; \
+	echo "Name one: make PYTHON=/path/to/python3.11" >&2; \
+	exit 1
