@@ -1,0 +1,96 @@
+"""Every error that mailqueue raises on purpose, in one tree."""
+
+from __future__ import annotations
+
+
+class MailqueueError(Exception):
+    """The root: catch this to catch all of ours."""
+
+
+class ConfigError(MailqueueError):
+    """The configuration cannot be used; the text names key, value and remedy."""
+
+
+class ContentError(MailqueueError):
+    """The message cannot go on the wire as it is; nothing was stored."""
+
+
+class AddressError(ContentError):
+    """An address cannot stand in an envelope; nothing was stored."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"{address!r} cannot be used as a mail address: {reason}")
+        self.address = address
+        self.reason = reason
+
+
+class LimitError(MailqueueError):
+    """A limit of this outbox would be passed; nothing was stored.
+
+    ``limit`` and ``actual`` are in the unit that the text names.
+    """
+
+    def __init__(self, text: str, *, limit: int, actual: int) -> None:
+        super().__init__(text)
+        self.limit = limit
+        self.actual = actual
+
+
+class IdempotencyError(MailqueueError):
+    """The idempotency key was used before, for a different message; nothing was stored."""
+
+    def __init__(self, key: str, message: int) -> None:
+        super().__init__(
+            f"idempotency key {key!r} already belongs to message {message}, whose envelope or "
+            "content differs; use a new key for a new message",
+        )
+        self.key = key
+        self.message = message
+
+
+class UnknownMessageError(MailqueueError, LookupError):
+    """No message has this id; it may have been pruned."""
+
+    def __init__(self, message: int) -> None:
+        super().__init__(f"there is no message {message} in this outbox; it may have been pruned")
+        self.message = message
+
+
+class OutboxError(MailqueueError):
+    """The outbox database cannot be used as asked."""
+
+
+class OutboxBusyError(OutboxError):
+    """Another writer held the database for longer than the busy timeout; trying again is safe."""
+
+
+class OutboxReadOnlyError(OutboxError):
+    """The database file or its directory may not be written."""
+
+
+class OutboxFullError(OutboxError):
+    """The disk, the quota or the page limit of the database is used up; nothing was stored."""
+
+
+class NotAnOutboxError(OutboxError):
+    """The file is not a SQLite database, or is damaged."""
+
+
+class SchemaError(OutboxError):
+    """The tables are not of the version that this code knows."""
+
+
+class SchemaMissingError(SchemaError):
+    """The database has no mailqueue tables yet."""
+
+
+class SchemaOutdatedError(SchemaError):
+    """The tables are older than this code."""
+
+
+class SchemaTooNewError(SchemaError):
+    """The tables are newer than this code."""
+
+
+class AlreadyRunningError(MailqueueError):
+    """Another process holds what only one may hold."""

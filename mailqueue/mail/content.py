@@ -1,0 +1,171 @@
+"""Content as it goes on the wire: checked once at enqueue, then never made anew."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+
+from mailqueue.mail.envelope import Content
+
+_FIELD_NAME = re.compile(rb"([\x21-\x39\x3b-\x7e]+)[ \t]*:")
+_BLIND = frozenset({b"bcc", b"resent-bcc"})
+_IDENTITY = frozenset({b"message-id", b"date"})
+_BARE_CR_OR_LF = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+_PYTHON_BOUNDARY = re.compile(rb"={15}\d+==")
+_MESSAGE_ID = re.compile(rb"<[^<>\s]+>")
+
+MAX_LINE_OCTETS = 998
+"""Without its CRLF (RFC 5322 section 2.1.1). A longer line is what relays refuse with 500."""
+_LONG_LINE = re.compile(rb"[^\r\n]{999}")
+
+
+class UnfitContentError(ValueError):
+    """These bytes are not a message that may go on the wire; the sentence says why and where."""
+
+
+Field = tuple[bytes, bytes]
+"""A header field: its name in lower case, and all of its octets, folds and last CRLF included."""
+
+
+def wire_form(raw: bytes) -> bytes:
+    """Return ``raw`` with CRLF line ends, as the wire needs it.
+
+    A text whose lines all end in a lone LF, as files and `EmailMessage.as_bytes` have
+    them, is converted. Anything mixed is an error: guessing at line ends is how one
+    message is smuggled inside another. Raises `UnfitContentError`.
+    """
+    if b"\r" not in raw:
+        raw = raw.replace(b"\n", b"\r\n")
+    elif found := _BARE_CR_OR_LF.search(raw):
+        what = "CR without LF" if found[0] == b"\r" else "LF without CR"
+        raise UnfitContentError(
+            f"the content has a {what} at octet {found.start()}; end every line with CRLF, "
+            "or every line with LF",
+        )
+    return raw if raw.endswith(b"\r\n") else raw + b"\r\n"
+
+
+def freeze(raw: bytes, *, make_message_id: Callable[[], str], date: str) -> tuple[Content, bytes]:
+    """Check ``raw`` (CRLF line ends) and return it ready for the wire, with its digest.
+
+    Bcc and Resent-Bcc are taken out; Message-ID and Date are added where they are missing
+    (RFC 5322 section 3.6), from ``make_message_id`` (with angle brackets) and ``date``.
+    The digest tells whether two messages say the same: it leaves Message-ID, Date
+    and the boundaries that Python draws at random aside. Raises `UnfitContentError`.
+    """
+    if (nul := raw.find(b"\0")) != -1:
+        raise UnfitContentError(f"the content has a NUL at octet {nul}, which SMTP cannot carry")
+    _check_line_lengths(raw)
+    fields, body = split(raw)
+    kept = [field for field in fields if field[0] not in _BLIND and not _is_void(field)]
+    message_id = _message_id(kept)
+    added = b""
+    if message_id is None:
+        message_id = make_message_id()
+        added += b"Message-ID: " + message_id.encode("ascii") + b"\r\n"
+    if not any(name == b"date" for name, _ in kept):
+        added += b"Date: " + date.encode("ascii") + b"\r\n"
+    header = b"".join(octets for _, octets in kept)
+    frozen = raw if len(kept) == len(fields) and not added else header + added + body
+    utf8_header = not header.isascii()
+    if utf8_header:
+        _check_utf8(header)
+    content = Content(frozen, message_id, utf8_header or not body.isascii(), utf8_header)
+    return content, _digest(kept, body)
+
+
+def _check_utf8(header: bytes) -> None:
+    try:
+        header.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UnfitContentError(
+            f"the header has an octet above 127 that is not UTF-8 (0x{header[error.start]:02X}); "
+            "encode it as RFC 2047 says",
+        ) from None
+
+
+def _check_line_lengths(raw: bytes) -> None:
+    if found := _LONG_LINE.search(raw):
+        raise UnfitContentError(
+            f"the line at octet {found.start()} is longer than {MAX_LINE_OCTETS} octets, the most "
+            "that SMTP carries: encode that part as quoted-printable or base64",
+        )
+
+
+def split(raw: bytes) -> tuple[list[Field], bytes]:
+    """Return the header fields of ``raw`` (CRLF line ends), and the body with its empty line.
+
+    Raises `UnfitContentError` for a header line that is neither a field nor a continuation.
+    """
+    fields: list[Field] = []
+    start = 0
+    while True:
+        end = raw.find(b"\r\n", start) + 2
+        if end == 1:
+            return _checked(fields), b"\r\n"
+        line = raw[start:end]
+        if line == b"\r\n":
+            return _checked(fields), raw[start:]
+        if line[:1] in b" \t":
+            fields.append(_continued(fields, line, start))
+        else:
+            fields.append((_name(line, start), line))
+        start = end
+
+
+def _continued(fields: list[Field], line: bytes, start: int) -> Field:
+    if not fields:
+        raise UnfitContentError("the content begins with a space: a header field is expected")
+    if not line.strip():
+        raise UnfitContentError(
+            f"the header line at octet {start} is blank but not empty; it would end the header "
+            "for one reader and not for another",
+        )
+    name, octets = fields.pop()
+    return name, octets + line
+
+
+def _name(line: bytes, start: int) -> bytes:
+    found = _FIELD_NAME.match(line)
+    if found is None:
+        raise UnfitContentError(
+            f"the header line at octet {start} is neither a field nor a continuation: "
+            f"{line[:40]!r}; an empty line must separate header and body",
+        )
+    return found[1].lower()
+
+
+def _checked(fields: list[Field]) -> list[Field]:
+    if not fields:
+        raise UnfitContentError("the content has no header fields")
+    return fields
+
+
+def _is_void(field: Field) -> bool:
+    """Whether it is a Message-ID or Date that says nothing: as good as missing."""
+    name, octets = field
+    return name in _IDENTITY and not octets.partition(b":")[2].strip()
+
+
+def _message_id(fields: list[Field]) -> str | None:
+    for name, octets in fields:
+        if name == b"message-id":
+            found = _MESSAGE_ID.search(octets)
+            value = found[0] if found else b" ".join(octets.partition(b":")[2].split())
+            return value.decode("utf-8", "replace")
+    return None
+
+
+def _digest(fields: list[Field], body: bytes) -> bytes:
+    summary = hashlib.sha256()
+    boundaries: dict[bytes, bytes] = {}
+
+    def numbered(found: re.Match[bytes]) -> bytes:
+        return boundaries.setdefault(found[0], b"boundary %d" % len(boundaries))
+
+    for name, octets in fields:
+        if name not in _IDENTITY:
+            summary.update(_PYTHON_BOUNDARY.sub(numbered, octets))
+    summary.update(_PYTHON_BOUNDARY.sub(numbered, body))
+    return summary.digest()
