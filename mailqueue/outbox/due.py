@@ -1,0 +1,52 @@
+"""When the next waiting recipient falls due, so that nobody needs to look before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, case, func, select, union_all
+
+from mailqueue.mail.priority import Priority
+from mailqueue.outbox.tables import recipients
+
+
+def next_due(connection: Connection, queues: Sequence[str], *, now: int) -> int | None:
+    """Return the earliest due time after ``now`` (epoch microseconds), or None.
+
+    The end of a lease counts: whoever holds it may be dead by then.
+    """
+    times = (connection.execute(_NEXT, {"queue": queue, "now": now}).scalar() for queue in queues)
+    return min((at for at in times if at is not None), default=None)
+
+
+def _next(priority: Priority) -> Select[Any]:
+    columns = recipients.c
+    return select(func.min(columns.due_at).label("due_at")).where(
+        columns.relay == bindparam("queue"),
+        columns.priority == int(priority),
+        columns.due_at > bindparam("now"),
+    )
+
+
+_UNION = union_all(*map(_next, Priority)).subquery()
+_NEXT = select(func.min(_UNION.c.due_at))
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How much waits, counted up to a limit, and since when (epoch microseconds)."""
+
+    waiting: int
+    is_more: bool
+    oldest_due: int | None
+
+
+def backlog(connection: Connection, *, now: int, most: int = 10_000) -> Backlog:
+    """Count the recipients that wait, ``most`` at the most: a status line needs no more."""
+    columns = recipients.c
+    some = select(columns.due_at).where(columns.due_at.is_not(None)).limit(most + 1).subquery()
+    oldest = func.min(case((some.c.due_at <= now, some.c.due_at)))
+    count, since = connection.execute(select(func.count(), oldest).select_from(some)).one()
+    return Backlog(min(count, most), count > most, since)

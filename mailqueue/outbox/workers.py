@@ -1,0 +1,50 @@
+"""The daemons on this outbox, and when each was last heard of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from mailqueue.outbox.tables import workers
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One daemon process. Instants in epoch microseconds."""
+
+    id: str
+    host: str
+    pid: int
+    version: str
+    started_at: int
+    heartbeat_at: int
+
+
+def register(connection: Connection, worker: Worker) -> None:
+    """Note that ``worker`` runs."""
+    connection.execute(
+        insert(workers).values(
+            id=worker.id,
+            host=worker.host,
+            pid=worker.pid,
+            version=worker.version,
+            started_at=worker.started_at,
+            heartbeat_at=worker.heartbeat_at,
+        ),
+    )
+
+
+def beat(connection: Connection, worker: str, *, now: int) -> None:
+    """Note that ``worker`` is still heard of at ``now``."""
+    connection.execute(update(workers).where(workers.c.id == worker).values(heartbeat_at=now))
+
+
+def remove(connection: Connection, worker: str) -> None:
+    """Forget a worker that has ended."""
+    connection.execute(delete(workers).where(workers.c.id == worker))
+
+
+def known(connection: Connection) -> list[Worker]:
+    """Return all workers that have not been removed, the living and the dead."""
+    return [Worker(*row) for row in connection.execute(select(workers))]
