@@ -12,12 +12,12 @@ _FIELD_NAME = re.compile(rb"([\x21-\x39\x3b-\x7e]+)[ \t]*:")
 _BLIND = frozenset({b"bcc", b"resent-bcc"})
 _IDENTITY = frozenset({b"message-id", b"date"})
 _BARE_CR_OR_LF = re.compile(rb"\r(?!\n)|(?<!\r)\n")
-_PYTHON_BOUNDARY = re.compile(rb"={15}\d+==")
+# Spelled out, because the engine seeks a literal several times faster than ={15}.
+_PYTHON_BOUNDARY = re.compile(rb"===============\d+==")
 _MESSAGE_ID = re.compile(rb"<[^<>\s]+>")
 
 MAX_LINE_OCTETS = 998
 """Without its CRLF (RFC 5322 section 2.1.1). A longer line is what relays refuse with 500."""
-_LONG_LINE = re.compile(rb"[^\r\n]{999}")
 
 
 class UnfitContentError(ValueError):
@@ -37,13 +37,19 @@ def wire_form(raw: bytes) -> bytes:
     """
     if b"\r" not in raw:
         raw = raw.replace(b"\n", b"\r\n")
-    elif found := _BARE_CR_OR_LF.search(raw):
-        what = "CR without LF" if found[0] == b"\r" else "LF without CR"
-        raise UnfitContentError(
-            f"the content has a {what} at octet {found.start()}; end every line with CRLF, "
-            "or every line with LF",
-        )
+    elif not raw.count(b"\r\n") == raw.count(b"\r") == raw.count(b"\n"):
+        raise _mixed_line_ends(raw)
     return raw if raw.endswith(b"\r\n") else raw + b"\r\n"
+
+
+def _mixed_line_ends(raw: bytes) -> UnfitContentError:
+    found = _BARE_CR_OR_LF.search(raw)
+    assert found is not None
+    what = "CR without LF" if found[0] == b"\r" else "LF without CR"
+    return UnfitContentError(
+        f"the content has a {what} at octet {found.start()}; end every line with CRLF, "
+        "or every line with LF",
+    )
 
 
 def freeze(raw: bytes, *, make_message_id: Callable[[], str], date: str) -> tuple[Content, bytes]:
@@ -86,11 +92,16 @@ def _check_utf8(header: bytes) -> None:
 
 
 def _check_line_lengths(raw: bytes) -> None:
-    if found := _LONG_LINE.search(raw):
-        raise UnfitContentError(
-            f"the line at octet {found.start()} is longer than {MAX_LINE_OCTETS} octets, the most "
-            "that SMTP carries: encode that part as quoted-printable or base64",
-        )
+    start = 0
+    while len(raw) - start > MAX_LINE_OCTETS:
+        # From one line's beginning as far as it may reach: the lines in between are short enough.
+        end = raw.rfind(b"\n", start, start + MAX_LINE_OCTETS + 2)
+        if end == -1:
+            raise UnfitContentError(
+                f"the line at octet {start} is longer than {MAX_LINE_OCTETS} octets, the most "
+                "that SMTP carries: encode that part as quoted-printable or base64",
+            )
+        start = end + 1
 
 
 def split(raw: bytes) -> tuple[list[Field], bytes]:

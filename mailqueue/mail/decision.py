@@ -58,6 +58,9 @@ def decide(
         case _ if _goes_back(verdict):
             # Due now, which is behind all that were due before: another mail probes next.
             return Decision(Event.HAND_BACK, verdict, finding, due_at=now)
+    if verdict.scope is Scope.LOCAL:
+        # Nothing was charged that the pause could grow with, so it grows with the mail's age.
+        policy = policy.aged((now - history.enqueued_at) / 1e6)
     charged = replace(history, attempts=history.attempts + verdict.charged)
     match next_attempt(charged, policy, now=now, jitter=jitter):
         case GiveUp():

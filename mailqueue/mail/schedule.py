@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _SECOND = 1_000_000
 
@@ -31,6 +31,10 @@ class Backoff:
     def delay(self, attempts: int, jitter: float) -> float:
         """Return seconds to wait after ``attempts`` charged attempts; ``jitter`` in [0, 1)."""
         return self._step(max(attempts, 1)) * (1.0 - self.jitter * jitter)
+
+    def aged(self, seconds: float) -> Backoff:
+        """Return a policy whose pauses begin at ``seconds``, within the bounds of this one."""
+        return replace(self, initial=max(self.initial, min(seconds, self.maximum)))
 
     def _step(self, attempts: int) -> float:
         try:
