@@ -67,12 +67,13 @@ ONE_MINUTE = """
 def timetable(policy: Backoff, *, expires_at: int | None = None, jitter: float = 0.0) -> list[int]:
     """When each attempt happens if all are deferred, each at once; enqueued and tried at 0."""
     attempts = [0]
-    while True:
+    while len(attempts) < 1000:
         history = History(0, len(attempts), expires_at)
         following = next_attempt(history, policy, now=attempts[-1], jitter=jitter)
         if isinstance(following, GiveUp):
             return attempts
         attempts.append(following.at)
+    raise AssertionError("there is no end of it")
 
 
 def written(attempts: list[int]) -> str:
