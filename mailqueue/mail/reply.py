@@ -162,9 +162,10 @@ def parse_reply(raw: bytes) -> Parsed | None:
     code: bytes | None = None
     start = 0
     while (end := raw.find(b"\n", start)) != -1:
-        found = _REPLY_LINE.fullmatch(raw[start:end].removesuffix(b"\r"))
+        line = raw[start:end].removesuffix(b"\r")
+        found = _REPLY_LINE.fullmatch(line)
         if found is None:
-            raise MalformedReplyError(f"not a reply line: {printable(raw[start:end])[:200]}")
+            raise MalformedReplyError(f"not a reply line: {printable(line)[:200]}")
         if code is not None and found[1] != code:
             raise MalformedReplyError(
                 f"differing codes in one reply: {code.decode()} and {found[1].decode()}",

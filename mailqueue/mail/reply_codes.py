@@ -69,7 +69,7 @@ _PAUSES_OR_FAILS = (
     "Before MAIL it pauses the relay and charges nothing; after that it fails for good: to RCPT "
     "that recipient only, otherwise everyone on the message who has no answer yet."
 )
-_TRIES_HELO = "To EHLO it says HELO instead, and the reply to that decides. "
+_TRIES_HELO = " After EHLO it tries HELO instead, and the reply to that decides."
 _LEAVES_SIZE_OUT = (
     "To MAIL with SIZE it asks once more without SIZE, and the reply to that decides. "
 )
@@ -203,28 +203,28 @@ REPLY_CODES: tuple[ReplyCode, ...] = (
     # 5yz: no
     _row(500, _ANY, "RFC 5321 section 4.3.2",
          means="The relay does not know the command, or a line was too long.",
-         does=_TRIES_HELO + _PAUSES_OR_FAILS + _ENDS_ONLY,
+         does=_PAUSES_OR_FAILS + _TRIES_HELO + _ENDS_ONLY,
          advice="Look for a firewall that rewrites SMTP; after the final dot, "
                 "for lines of more than 998 characters."),
     _row(501, _ANY, "RFC 5321 section 4.3.2",
          means="A parameter is malformed: our name at EHLO, the sender at MAIL, "
                "the address at RCPT.",
-         does=_PAUSES_OR_FAILS + _ENDS_ONLY,
+         does=_PAUSES_OR_FAILS + _TRIES_HELO + _ENDS_ONLY,
          advice="At EHLO: give this machine a full host name. Later: correct the address."),
     _row(502, _ANY, "RFC 5321 section 4.2.4",
          means="The relay knows the command but does not implement it.",
-         does=_TRIES_HELO + _PAUSES_OR_FAILS + _ENDS_ONLY,
+         does=_PAUSES_OR_FAILS + _TRIES_HELO + _ENDS_ONLY,
          advice="Check that the configured host and port are a mail relay."),
     _row(503, _ANY, "RFC 5321 section 4.1.4",
          means="A command out of order: no recipient was accepted, or authentication is missing.",
          does="Ignored at DATA when every recipient was refused, for it is a consequence; before "
               "MAIL, or asking for authentication, it pauses the relay and charges nothing; "
               "otherwise it fails the recipient at RCPT, else everyone who has no answer yet."
-              + _ENDS_ONLY,
+              + _TRIES_HELO + _ENDS_ONLY,
          advice="Where the text asks for AUTH: configure the relay's user name and password."),
     _row(504, "ehlo auth mail rcpt", "RFC 5321 section 4.2.3, RFC 4954 section 4",
          means="A parameter is not implemented; at AUTH, the mechanism.",
-         does=_LEAVES_SIZE_OUT + _PAUSES_OR_FAILS,
+         does=_LEAVES_SIZE_OUT + _PAUSES_OR_FAILS + _TRIES_HELO,
          advice="At AUTH: choose a mechanism that the relay offers."),
     _row(505, "rcpt",
          means="The recipient's account is suspended; not a standard code.",
@@ -247,10 +247,10 @@ REPLY_CODES: tuple[ReplyCode, ...] = (
          advice="Correct the address."),
     _row(520, "ehlo mail rcpt data end-of-data",
          means="A refusal that only its text explains; from an expired draft, never standardised.",
-         does=_PAUSES_OR_FAILS),
+         does=_PAUSES_OR_FAILS + _TRIES_HELO),
     _row(521, "greeting ehlo mail rcpt data", "RFC 7504",
          means="This host never takes mail; some relays say it of a blocklisted client.",
-         does=_PAUSES_OR_FAILS,
+         does=_PAUSES_OR_FAILS + _TRIES_HELO,
          advice="At the greeting: check the relay's name, and whether it blocks your address."),
     _row(523, "auth mail end-of-data", "RFC 5248",
          means="Encryption is needed first; from some servers, the mail is too big.",
@@ -304,7 +304,7 @@ REPLY_CODES: tuple[ReplyCode, ...] = (
     _row(550, "greeting ehlo mail rcpt data end-of-data", "RFC 5321 section 4.2.3",
          means="There is no such mailbox, or policy refuses: an unknown user, a blocklist, "
                "a rate limit, a failed SPF, DKIM or DMARC.",
-         does=_PAUSES_OR_FAILS,
+         does=_PAUSES_OR_FAILS + _TRIES_HELO,
          advice="The enhanced code says which: x.1.1 asks for another address, "
                 "x.7.z for a look at the sender, the content and your reputation."),
     _row(551, "rcpt", "RFC 5321 section 3.4",
@@ -328,7 +328,7 @@ REPLY_CODES: tuple[ReplyCode, ...] = (
                "for its content or by policy.",
          does="Ignored at DATA when every recipient was refused, for it is a consequence; before "
               "MAIL it pauses the relay and charges nothing; otherwise it fails the recipient "
-              "at RCPT, else everyone who has no answer yet.",
+              "at RCPT, else everyone who has no answer yet." + _TRIES_HELO,
          advice="At the greeting: ask the operator of the relay why it refuses you. "
                 "After the final dot: look at the content and your reputation."),
     _row(555, "mail rcpt", "RFC 5321 section 4.1.1.11",
@@ -369,7 +369,7 @@ _BY_FIRST_DIGIT = {
             does=_PAUSES_OR_DEFERS + _ENDS_ONLY),
     5: _row(500, _ANY, "RFC 5321 section 4.2",
             means="A code nobody has heard of: the first digit decides, and 5 says no.",
-            does=_PAUSES_OR_FAILS + _ENDS_ONLY),
+            does=_PAUSES_OR_FAILS + _TRIES_HELO + _ENDS_ONLY),
 }
 
 _NOT_A_REPLY_CODE = _row(0, _ANY, "RFC 5321 section 4.2",

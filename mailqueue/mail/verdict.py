@@ -91,12 +91,13 @@ def _judge_silence(stage: Stage, kind: NoReplyKind) -> Verdict:
         return _in_doubt(Rule.SILENCE_AFTER_DOT)
     if kind is NoReplyKind.ABANDONED:
         return _local(Rule.ABANDONED)
+    if stage.is_before_mail:
+        # A password file that cannot be read is our own fault, and every mail would meet it.
+        return _relay(Rule.RELAY_SILENCE)
     if kind is NoReplyKind.LOCAL:
         return _local(Rule.LOCAL_FAULT)
     if stage.is_housekeeping:
         return _session(Rule.HOUSEKEEPING)
-    if stage.is_before_mail:
-        return _relay(Rule.RELAY_SILENCE)
     if kind is NoReplyKind.MALFORMED:
         return _session(Rule.MALFORMED)
     return _session(Rule.SILENCE_BEFORE_DOT)

@@ -35,7 +35,6 @@ JITTER = 0.5
 AT_ONCE = NOW
 AFTER_THREE = NOW + 216 * SECOND
 """60 seconds doubled twice, less a tenth."""
-AFTER_TWO = NOW + 108 * SECOND
 
 UNSENDABLE = Unsendable(EnhancedStatus(5, 3, 4), "too big")
 DISK_FULL = NoReply(NoReplyKind.LOCAL, "disk full")
@@ -135,15 +134,24 @@ def test_a_recipient_too_many_goes_in_the_next_transaction() -> None:
     assert (alone.event, alone.due_at) == (Event.DEFER, AFTER_THREE)
 
 
-@pytest.mark.parametrize("stage", [Stage.CONNECT, Stage.AUTH, Stage.MAIL, Stage.DATA])
+@pytest.mark.parametrize("stage", [Stage.MAIL, Stage.RCPT, Stage.DATA])
 def test_a_mail_that_meets_our_own_fault_waits(stage: Stage) -> None:
     """Handed back it would meet the same fault at once: it waits, uncharged, and it is recorded."""
-    decision = decided(stage, DISK_FULL)
+    decision = decided(stage, DISK_FULL, history=History(NOW, attempts=0))
 
-    as_long_as_it_has_waited = NOW + 3240 * SECOND  # an hour, less half of the jitter
-    assert (decision.event, decision.due_at) == (Event.DEFER, as_long_as_it_has_waited)
+    assert (decision.event, decision.due_at) == (Event.DEFER, NOW + 54 * SECOND)
     assert not decision.verdict.charged
     assert decision.is_recorded
+
+
+@pytest.mark.parametrize(
+    ("age", "wait"), [(-600, 54), (0, 54), (60, 54), (600, 540), (3600, 3240), (40_000, 3240)]
+)
+def test_a_mail_that_keeps_meeting_our_own_fault_waits_longer(age: int, wait: int) -> None:
+    """Uncharged, its pauses grow with its age: from the first pause to the longest, less jitter."""
+    history = History(NOW - age * SECOND, attempts=0)
+
+    assert decided(Stage.DATA, DISK_FULL, history=history).due_at == NOW + wait * SECOND
 
 
 @pytest.mark.parametrize(
@@ -154,7 +162,6 @@ def test_a_mail_that_meets_our_own_fault_waits(stage: Stage) -> None:
         (Stage.END_OF_DATA, LOST),
         (Stage.DATA, LOST),
         (Stage.DATA, DISK_FULL),
-        (Stage.CONNECT, DISK_FULL),
     ],
     ids=str,
 )

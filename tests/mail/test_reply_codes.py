@@ -207,3 +207,12 @@ def test_what_does_not_belong_after_the_dot_is_doubt(code: int) -> None:
 
     assert after_dot.outcome is Outcome.IN_DOUBT
     assert "after the final dot the mail is in doubt" in look_up(code).action
+
+
+@by_code(REFUSALS)
+def test_a_second_way_of_asking_is_named(entry: ReplyCode) -> None:
+    """HELO follows a 5yz to EHLO, and MAIL without SIZE what speaks of its parameters."""
+    says_helo = entry.code >= 500 and Stage.EHLO in entry.stages
+
+    assert ("HELO instead" in entry.action) == says_helo
+    assert ("without SIZE" in entry.action) == (entry.code in (455, 504, 555))

@@ -97,7 +97,10 @@ def _clock(duration: int) -> str:
 
 def test_mail_that_is_always_deferred_is_tried_for_five_days() -> None:
     """By default: soon at first, then every four hours, once more at the end (RFC 5321 4.5.4.1)."""
-    assert written(timetable(Backoff())) == FIVE_DAYS
+    attempts = timetable(Backoff())
+
+    assert written(attempts) == FIVE_DAYS
+    assert attempts[-1] == 5 * DAY - MINUTE
 
 
 def test_a_one_time_password_is_tried_three_times_in_its_ten_minutes() -> None:
@@ -256,3 +259,13 @@ def test_after_the_last_attempt_there_is_no_other(
 def test_waits_never_become_shorter(policy: Backoff, attempts: int) -> None:
     """Without jitter, each wait is at least as long as the one before it."""
     assert policy.delay(attempts, 0.0) <= policy.delay(attempts + 1, 0.0)
+
+
+@given(POLICIES, st.floats(-1e6, 1e6))
+def test_an_aged_policy_begins_with_the_age(policy: Backoff, age: float) -> None:
+    """Its first pause is the age, but no shorter than the first and no longer than the longest."""
+    begins = sorted((policy.initial, age, policy.maximum))[1]
+    aged = policy.aged(age)
+
+    assert aged.delay(1, 0.0) == begins
+    assert replace(aged, initial=policy.initial) == policy
