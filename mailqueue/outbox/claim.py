@@ -19,6 +19,7 @@ from sqlalchemy import (
     update,
 )
 
+from mailqueue.failpoint import reach
 from mailqueue.mail.doubt import OnDoubt
 from mailqueue.mail.envelope import Content
 from mailqueue.mail.lifecycle import Event
@@ -210,7 +211,9 @@ def renew(connection: Connection, worker: str, messages: Collection[int], *, unt
         .where(columns.message_id.in_(messages), columns.worker == worker, may(Event.HAND_BACK))
         .values(due_at=until)
     )
-    return connection.execute(statement).rowcount
+    count = connection.execute(statement).rowcount
+    reach("before", "renew-commit")
+    return count
 
 
 def mark_dot(connection: Connection, leases: Sequence[Lease], *, worker: str, now: int) -> bool:
@@ -233,4 +236,5 @@ def mark_dot(connection: Connection, leases: Sequence[Lease], *, worker: str, no
             .values(dot_at=now)
         )
         marked += connection.execute(statement).rowcount
+    reach("before", "mark-dot-commit")
     return marked == len(leases)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, or_, select, text, update
 
+from mailqueue.failpoint import reach
 from mailqueue.mail.decision import decide
 from mailqueue.mail.dialogue import Finding
 from mailqueue.mail.doubt import OnDoubt
 from mailqueue.mail.lifecycle import Event
 from mailqueue.mail.reply import Evidence, NoReply, NoReplyKind
+from mailqueue.mail.rule import Rule
 from mailqueue.mail.schedule import Backoff, History
 from mailqueue.mail.stage import Stage
 from mailqueue.outbox.lease import Lease
@@ -47,9 +49,10 @@ def reap(
     """
     rows = connection.execute(_orphans(dead_workers, spared), {"now": now}).all()
     results = [_result(row, policies(row.relay), now=now, jitter=jitter()) for row in rows]
+    refused = set(map(id, record(connection, results))) if results else set()
     if results:
-        record(connection, results)
-    return results
+        reach("before", "reap-commit")
+    return [result for result in results if id(result) not in refused]
 
 
 def _orphans(dead_workers: Collection[str], spared: Collection[int]) -> Any:
@@ -82,6 +85,9 @@ def _result(row: Row[Any], policy: Backoff, *, now: int, jitter: float) -> Resul
     known_unsent = on_doubt is OnDoubt.HOLD and row.dot_at is None
     finding = _UNSENT if known_unsent else _DOUBTFUL
     decision = decide(finding, history, policy, on_doubt=on_doubt, now=now, jitter=jitter)
+    if not known_unsent:
+        # The silence is ours and not the relay's, whom nobody should suspect because of it.
+        decision = replace(decision, verdict=replace(decision.verdict, rule=Rule.LEASE_EXPIRED))
     trial = Trial(row.worker or "", row.relay, started_at=row.dot_at or now, ended_at=now)
     return Result(Lease(row.id, row.address, row.lease, history), decision, trial)
 
@@ -114,10 +120,11 @@ def expire(
         *_passed(connection, recipients.c.expires_at <= now, text(_HAS_DEADLINE)),
         *_outlived(connection, give_up, now, default),
     ]
-    expired = {row.id: Expired(row.id, row.message_id, row.address, row.relay) for row in found}
-    if expired:
-        connection.execute(_EXPIRE, {"expired": list(expired), "now": now})
-    return list(expired.values())
+    # Each question finds a batch of its own, and somebody may be found by two of them.
+    rows = list({row.id: row for row in found}.values())[:BATCH]
+    if rows:
+        connection.execute(_EXPIRE, {"expired": [row.id for row in rows], "now": now})
+    return [Expired(row.id, row.message_id, row.address, row.relay) for row in rows]
 
 
 _HAS_DEADLINE = "finished_at IS NULL AND expires_at IS NOT NULL"

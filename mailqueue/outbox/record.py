@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Update, and_, bindparam, case, insert, select, update
 
+from mailqueue.failpoint import reach
 from mailqueue.mail.decision import Decision
 from mailqueue.mail.lifecycle import Event, State, advance
 from mailqueue.mail.reply import NoReply, Reply, mask
@@ -15,6 +16,10 @@ from mailqueue.mail.verdict import Outcome
 from mailqueue.outbox.lease import Lease
 from mailqueue.outbox.states import may
 from mailqueue.outbox.tables import attempts, recipients
+
+ASKED_AT_ONCE = 500
+"""Recipients named in one statement. What gathers while the database is busy may be more than a
+statement has parameters, and a transaction that can never succeed would be tried for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ def record(connection: Connection, results: Sequence[Result]) -> list[Result]:
             connection.execute(statement, rows)
         if rows := [_attempt(result) for result in accepted if result.decision.is_recorded]:
             connection.execute(insert(attempts), rows)
+        reach("before", "record-commit")
     return [result for result in results if _key(result) not in held]
 
 
@@ -63,8 +69,12 @@ def _key(result: Result) -> _Key:
 
 
 def _held(connection: Connection, results: Sequence[Result]) -> set[_Key]:
-    rows = connection.execute(_HELD, {"leased": [result.lease.recipient for result in results]})
-    return {(row.id, row.lease, row.worker or "") for row in rows}
+    held: set[_Key] = set()
+    leased = [result.lease.recipient for result in results]
+    for start in range(0, len(leased), ASKED_AT_ONCE):
+        rows = connection.execute(_HELD, {"leased": leased[start : start + ASKED_AT_ONCE]})
+        held.update((row.id, row.lease, row.worker or "") for row in rows)
+    return held
 
 
 def _updates(

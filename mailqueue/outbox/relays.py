@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, insert, select, update
 
+from mailqueue.failpoint import reach
 from mailqueue.outbox.tables import relays
 
 
@@ -14,7 +16,8 @@ class RelayRow:
     """What is known of a relay. Instants in epoch microseconds.
 
     ``breaker`` is ``closed``, ``open`` or ``probing``; ``probe_at`` the instant of the next
-    probe; stage, code, enhanced and text are those of the last trouble.
+    probe; stage, code, enhanced and text are those of the last trouble. ``is_default``: it
+    takes the mail that names no relay.
     """
 
     name: str
@@ -28,12 +31,28 @@ class RelayRow:
     text: str | None = None
     last_trouble_at: int | None = None
     last_success_at: int | None = None
+    is_default: bool = False
+
+
+def show(connection: Connection, rows: Sequence[RelayRow]) -> None:
+    """Write the rows of all relays that are configured, and which of them is the default."""
+    connection.execute(update(relays).values(is_default=False))
+    for row in rows:
+        save(connection, row)
+        if row.is_default:
+            named = relays.c.name == row.name
+            connection.execute(update(relays).where(named).values(is_default=True))
 
 
 def save(connection: Connection, row: RelayRow) -> None:
-    """Write the row of one relay, whether or not there is one."""
+    """Write how one relay is, whether or not there is a row of it.
+
+    Which one is the default stays as it is: with two daemons that differ in it, the one that
+    was configured last is right.
+    """
     values = asdict(row)
     name = values.pop("name")
+    del values["is_default"]
     changed = connection.execute(update(relays).where(relays.c.name == name).values(**values))
     if changed.rowcount == 0:
         connection.execute(insert(relays).values(name=name, **values))
@@ -42,4 +61,4 @@ def save(connection: Connection, row: RelayRow) -> None:
 def load(connection: Connection) -> dict[str, RelayRow]:
     """Return all rows by relay name."""
     rows = connection.execute(select(relays)).mappings()
-    return {row["name"]: RelayRow(**row) for row in rows}
+    return {row["name"]: RelayRow(**{**row, "is_default": bool(row["is_default"])}) for row in rows}

@@ -22,6 +22,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    false,
     text,
 )
 
@@ -172,6 +173,8 @@ recipients = _table(
         postgresql_where=_EXPIRES,
     ),
     Index("ix_mailqueue_recipients_message", "message_id"),
+    # With the id of a pruned recipient a stalled worker's token could fit a new one.
+    sqlite_autoincrement=True,
 )
 
 _DOUBTFUL = text("verdict = 'in-doubt'")
@@ -236,6 +239,8 @@ actions = _table(
 relays = _table(
     "relays",
     Column("name", Text, primary_key=True),
+    # Takes the mail whose relay is "default".
+    Column("is_default", _Flag, nullable=False, server_default=false()),
     Column("breaker", Text, nullable=False),
     Column("since", _Instant, nullable=False),
     Column("probe_at", _Instant),
@@ -247,6 +252,13 @@ relays = _table(
     Column("last_trouble_at", _Instant),
     Column("last_success_at", _Instant),
     _one_of("breaker", ("closed", "open", "probing")),
+    Index(
+        "uq_mailqueue_relays_is_default",
+        "is_default",
+        unique=True,
+        sqlite_where=text("is_default"),
+        postgresql_where=text("is_default"),
+    ),
 )
 
 workers = _table(

@@ -1,0 +1,182 @@
+"""The doorbell: a socket beside the SQLite file, rung after a commit so that mail goes at once.
+
+Each daemon binds its own, ``<database>.bell-<worker>``, and a ring reaches all of them. It is a
+courtesy: whoever cannot ring, or is not heard, is found by polling.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from weakref import WeakSet
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from mailqueue.outbox.location import opened_path, sidecar
+
+MODE = 0o660
+"""Whoever may write the database may ring."""
+_KIND = "bell"
+# sockaddr_un holds 108 bytes on Linux and 104 elsewhere, with a NUL at the end.
+_LONGEST_ADDRESS = 103
+_RINGS_AT_ONCE = 1000
+
+
+def ring(path: Path) -> None:
+    """Wake the daemons that work on the database file ``path``.
+
+    Never blocks and never raises: the mail is stored, and nothing that fails here may
+    look as if it were not.
+    """
+    with suppress(OSError, ValueError):
+        _ring(Path(os.path.realpath(path)))
+
+
+def _ring(path: Path) -> None:
+    beginning = f"{path.name}.{_KIND}-"
+    bells = [name for name in os.listdir(path.parent) if name.startswith(beginning)]
+    if not bells:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
+        for name in bells:
+            # One that is full has been rung often enough; one without rights is not for us.
+            with suppress(OSError):
+                _ring_one(sender, path.with_name(name))
+
+
+def _ring_one(sender: socket.socket, bell: Path) -> None:
+    with _address(bell) as address:
+        try:
+            sender.sendto(b"\0", address)
+        except ConnectionRefusedError:
+            # Nobody has it bound: its daemon was killed. Workers' names are not used again.
+            if stat.S_ISSOCK(bell.lstat().st_mode):
+                bell.unlink()
+
+
+class Doorbell:
+    """The daemon's end. Starting or stopping it twice, or stopping it unstarted, is harmless."""
+
+    def __init__(self, path: Path, worker: str) -> None:
+        self._path = sidecar(path, _KIND, worker)
+        self._socket: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` in the running loop whenever somebody has rung; many rings may be one call.
+
+        Raises `OSError` where the socket cannot be bound. The caller can go on without it.
+        """
+        if self._socket is not None:
+            return
+        self._socket = _bind(self._path)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._socket, self._answer, self._socket, wake)
+
+    def stop(self) -> None:
+        """Take the doorbell away."""
+        bell, loop = self._socket, self._loop
+        self._socket = self._loop = None
+        if bell is None or loop is None:
+            return
+        loop.remove_reader(bell)
+        bell.close()
+        self._path.unlink(missing_ok=True)
+
+    @staticmethod
+    def _answer(bell: socket.socket, wake: Callable[[], None]) -> None:
+        # Bounded, because somebody who never stops ringing must not hold up the loop.
+        with suppress(BlockingIOError):
+            for _ in range(_RINGS_AT_ONCE):
+                bell.recv(16)
+        wake()
+
+
+def _bind(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        bell.setblocking(False)
+        with _address(path) as address:
+            bell.bind(address)
+        path.chmod(MODE)  # bind takes the umask off
+    except OSError:
+        bell.close()
+        raise
+    return bell
+
+
+@contextmanager
+def _address(path: Path) -> Iterator[str]:
+    """Yield an address for the socket ``path``, whose directory may be deeper than addresses go.
+
+    On Linux a long path is named through the open directory; elsewhere it raises `OSError`.
+    """
+    if len(os.fsencode(path)) <= _LONGEST_ADDRESS:
+        yield str(path)
+        return
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
+
+
+_ASKED = "mailqueue.ring"
+_COMMITTING = "mailqueue.ring-due"
+_watched: WeakSet[Engine] = WeakSet()
+
+
+def ring_after_commit(connection: Connection) -> None:
+    """Ring once the transaction that ``connection`` is in is committed; not if it is rolled back.
+
+    SQLAlchemy announces a commit before it is made, and a daemon woken then would see
+    nothing and go back to sleep. So the ring comes with the first thing to happen after
+    it: the connection goes back to its pool, or begins another transaction. Does nothing
+    for a database that is not a SQLite file.
+    """
+    path = opened_path(connection)
+    if path is not None:
+        _watch(connection.engine)
+        connection.info[_ASKED] = path
+
+
+def _watch(engine: Engine) -> None:
+    if engine in _watched:
+        return
+    _watched.add(engine)
+    event.listen(engine, "commit", _on_commit)
+    event.listen(engine, "rollback", _on_rollback)
+    event.listen(engine, "begin", _on_begin)
+    event.listen(engine, "checkin", _on_checkin)
+
+
+def _on_commit(connection: Connection) -> None:
+    if _ASKED in connection.info:
+        connection.info[_COMMITTING] = connection.info.pop(_ASKED)
+
+
+def _on_rollback(connection: Connection) -> None:
+    if connection.invalidated:
+        return  # there is no connection any more whose notes could be read or matter
+    # Of a commit that failed too: what follows it is a rollback.
+    connection.info.pop(_ASKED, None)
+    connection.info.pop(_COMMITTING, None)
+
+
+def _on_begin(connection: Connection) -> None:
+    if (path := connection.info.pop(_COMMITTING, None)) is not None:
+        ring(path)
+
+
+def _on_checkin(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info.pop(_ASKED, None)
+    if (path := record.info.pop(_COMMITTING, None)) is not None:
+        ring(path)

@@ -1,0 +1,101 @@
+"""Where an outbox is: its URL, its file, and the files that stand beside it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from sqlalchemy import URL, Connection, make_url
+from sqlalchemy.exc import ArgumentError
+
+from mailqueue.errors import OutboxError
+
+_WORKER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def parse_url(url: str | URL) -> URL:
+    """Return the URL of an outbox, or raise `OutboxError` with the form that was expected.
+
+    Known are SQLite files, by relative or absolute path, and PostgreSQL databases.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        # The text is not repeated: a mistyped URL may hold a password.
+        raise OutboxError(f"this is not a database URL; {_FORMS}") from None
+    match parsed.get_backend_name():
+        case "sqlite":
+            _check_sqlite(parsed)
+        case "postgresql":
+            pass
+        case other:
+            raise OutboxError(f"an outbox cannot be kept in {other!r}; {_FORMS}")
+    return parsed
+
+
+def database_path(url: str | URL) -> Path | None:
+    """Return the absolute path of the SQLite file that ``url`` names, links resolved.
+
+    None for a database that is not a file. Understands the ``file:`` form of our own engines.
+    """
+    parsed = make_url(url)
+    name = parsed.database or ""
+    if parsed.get_backend_name() != "sqlite" or parsed.query.get("mode") == "memory":
+        return None
+    if name.startswith("file:"):
+        name = unquote(urlsplit(name).path)
+    return None if name in ("", ":memory:") else Path(os.path.realpath(name))
+
+
+def opened_path(connection: Connection) -> Path | None:
+    """Return the path of the file that ``connection`` has open, or None if it is no file.
+
+    Asks SQLite, because a caller's engine may have been given any kind of URL or none.
+    """
+    if connection.dialect.name != "sqlite":
+        return None
+    for _, name, file in connection.exec_driver_sql("PRAGMA database_list"):
+        if name == "main" and file:
+            return Path(os.path.realpath(file))
+    return None
+
+
+def describe(url: str | URL) -> str:
+    """Return what to call this outbox before people: its path, or a URL without the password."""
+    return str(database_path(url) or make_url(url).render_as_string(hide_password=True))
+
+
+def sidecar(path: Path, kind: str, worker: str) -> Path:
+    """Return the file that a worker keeps beside the database, such as ``outbox.db.bell-<worker>``.
+
+    Raises `ValueError` for a worker whose name could lead out of the directory: names
+    are read from database rows too.
+    """
+    if not _WORKER.fullmatch(worker):
+        raise ValueError(f"{worker!r} cannot name a worker; use letters, digits and . _ -")
+    real = Path(os.path.realpath(path))
+    return real.with_name(f"{real.name}.{kind}-{worker}")
+
+
+_FORMS = (
+    "use sqlite:///relative/outbox.db, sqlite:////absolute/outbox.db "
+    "or postgresql://user@host/database"
+)
+
+
+def _check_sqlite(url: URL) -> None:
+    if url.host or url.port or url.username or url.password:
+        raise OutboxError(
+            f"a SQLite URL names no host; an absolute path is written with four slashes; {_FORMS}"
+        )
+    if not url.database or url.database == ":memory:":
+        raise OutboxError(
+            "an outbox in memory would lose every mail when the process ends, and its connections "
+            f"share one transaction; {_FORMS}"
+        )
+    if url.query or url.database.startswith("file:"):
+        raise OutboxError(
+            f"options in a SQLite URL are not taken, because the outbox sets its own; {_FORMS}"
+        )

@@ -1,0 +1,120 @@
+"""What is finished and old leaves the outbox: contents first, whole messages later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+)
+
+from mailqueue.failpoint import reach
+from mailqueue.outbox.tables import contents, messages, recipients
+
+BATCH = 500
+"""Messages looked at in one transaction, so that producers never wait long for their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Up to when to prune, in epoch microseconds; None keeps everything.
+
+    A message is as old as the last of its recipients to finish, and is kept whatever its age
+    while one is unfinished.
+    """
+
+    contents_before: int | None = None
+    messages_before: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What one batch removed. ``last``: where the next one goes on, None at the end."""
+
+    contents: int
+    messages: int
+    last: int | None
+
+
+def prune(
+    connection: Connection, retention: Retention, *, after: int = 0, limit: int = BATCH
+) -> Pruned:
+    """Prune among the ``limit`` messages that follow the id ``after``.
+
+    Begin with 0, commit, and go on from ``last`` until it is None. Every batch walks the
+    same short way along the primary key, whatever the outbox holds and whichever way the
+    clock has jumped. Recipients, attempts and actions go with their message.
+    """
+    last, seen = connection.execute(_SLICE, {"after": after, "limit": limit}).one()
+    if not seen:
+        return Pruned(0, 0, None)
+    bounds = {"after": after, "last": last}
+    gone = whole = 0
+    if retention.messages_before is not None:
+        bounds["before"] = retention.messages_before
+        whole = connection.execute(_MESSAGES, bounds).rowcount
+    if retention.contents_before is not None:
+        bounds["before"] = retention.contents_before
+        gone = connection.execute(_CONTENTS, bounds).rowcount
+    reach("before", "prune-commit")
+    return Pruned(gone, whole, last if seen == limit else None)
+
+
+def reclaim(connection: Connection, *, pages: int = 500) -> int:
+    """Give up to ``pages`` free pages back to the file system; returns how many were given.
+
+    Never VACUUM, which writes the whole file anew while everybody waits. Does nothing on
+    other databases, nor in a file that was not created for it (see recipe.py).
+    """
+    if connection.dialect.name != "sqlite" or _ask(connection, "auto_vacuum") != _INCREMENTAL:
+        return 0
+    before = _ask(connection, "freelist_count")
+    for _ in range(min(pages, before)):
+        # One page at a time: Python's driver leaves a statement without columns after its
+        # first step, in which SQLite frees one page.
+        connection.exec_driver_sql("PRAGMA incremental_vacuum(1)")
+    return before - _ask(connection, "freelist_count")
+
+
+_INCREMENTAL = 2
+
+
+def _ask(connection: Connection, pragma: str) -> int:
+    return int(connection.exec_driver_sql(f"PRAGMA {pragma}").scalar_one())
+
+
+_slice = (
+    select(messages.c.id)
+    .where(messages.c.id > bindparam("after"))
+    .order_by(messages.c.id)
+    .limit(bindparam("limit", type_=messages.c.id.type))
+    .subquery()
+)
+_SLICE = select(func.max(_slice.c.id), func.count())
+
+
+def _over(message: ColumnElement[int]) -> ColumnElement[bool]:
+    """Return whether ``message`` lies in the slice, and each of its recipients finished before.
+
+    Asked by the statement that deletes, so that nobody can be released in between.
+    """
+    columns = recipients.c
+    remains = exists().where(
+        columns.message_id == message,
+        or_(columns.finished_at.is_(None), columns.finished_at >= bindparam("before")),
+    )
+    return and_(message > bindparam("after"), message <= bindparam("last"), ~remains)
+
+
+_CONTENTS = delete(contents).where(_over(contents.c.message_id))
+_MESSAGES = delete(messages).where(
+    _over(messages.c.id), messages.c.enqueued_at < bindparam("before")
+)

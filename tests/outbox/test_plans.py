@@ -1,0 +1,111 @@
+"""How SQLite finds the rows: a lost index shows here, and not only once the outbox is large."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event
+
+from mailqueue.mail.lifecycle import State
+from mailqueue.outbox import lookup
+from mailqueue.outbox.prune import Retention, prune
+from mailqueue.outbox.story import story
+from tests.support.rows import add_message
+
+UNFINISHED = tuple(state for state in State if not state.is_final)
+
+
+def plan(engine: Engine, connection: Connection, act: Callable[[Connection], object]) -> list[str]:
+    """Return the steps of SQLite's plans for what ``act`` asks, table names shortened."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, given: Any, *_: object) -> None:
+        if not statement.startswith("BEGIN"):
+            asked.append((statement, given))
+
+    event.listen(engine, "before_cursor_execute", note)
+    act(connection)
+    event.remove(engine, "before_cursor_execute", note)
+    steps: list[str] = []
+    for statement, given in asked:
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given)
+        steps += [row.detail.replace("mailqueue_", "") for row in rows]
+    return steps
+
+
+def scans(steps: list[str]) -> list[str]:
+    """Return the steps that walk a whole table."""
+    tables = ("messages", "contents", "recipients", "attempts", "actions")
+    aliases = ("m", "r", "a", "o", "x")
+    names = {f"SCAN {name}" for name in (*tables, *aliases)}
+    return [step for step in steps if step in names]
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        pytest.param(lambda c: lookup.status(c, 1), id="status"),
+        pytest.param(lambda c: lookup.find(c, "<1@example.org>"), id="find"),
+        pytest.param(lambda c: lookup.content(c, 1), id="content"),
+        pytest.param(lambda c: story(c, 1), id="story"),
+        pytest.param(lookup.listing, id="listing"),
+        pytest.param(lambda c: lookup.listing(c, states=UNFINISHED), id="unfinished"),
+        pytest.param(lambda c: lookup.listing(c, states=[State.FAILED]), id="failed"),
+        pytest.param(lambda c: lookup.counts(c, states=UNFINISHED), id="counts"),
+        pytest.param(lookup.oldest_due, id="oldest due"),
+        pytest.param(lambda c: prune(c, Retention(1, 1)), id="prune"),
+    ],
+)
+def test_no_table_is_walked_as_a_whole(
+    engine: Engine, connection: Connection, act: Callable[[Connection], object]
+) -> None:
+    """Each look-up, and each batch of pruning, goes by an index or along the ids."""
+    add_message(connection)
+    steps = plan(engine, connection, act)
+
+    assert steps
+    assert scans(steps) == []
+
+
+def test_what_waits_is_found_among_what_waits(engine: Engine, connection: Connection) -> None:
+    """A million sent mails do not slow down the list of the few that are not."""
+    for act in (
+        lambda c: lookup.listing(c, states=UNFINISHED),
+        lambda c: lookup.counts(c, states=UNFINISHED),
+    ):
+        assert "SCAN recipients USING INDEX ix_recipients_live" in plan(engine, connection, act)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT * FROM mailqueue_history WHERE message_id = 1",
+        "SELECT * FROM mailqueue_history WHERE message_id = 1 ORDER BY at",
+        "SELECT * FROM mailqueue_history WHERE header_message_id = '<1@example.org>'",
+        "SELECT * FROM mailqueue_failures WHERE message_id = 1",
+        "SELECT * FROM mailqueue_failures WHERE header_message_id = '<1@example.org>'",
+        "SELECT * FROM mailqueue_in_doubt WHERE message_id = 1",
+        "SELECT * FROM mailqueue_backlog WHERE message_id = 1",
+        "SELECT * FROM mailqueue_backlog",
+        "SELECT * FROM mailqueue_in_doubt",
+    ],
+)
+def test_views_are_as_quick_as_the_tables(
+    engine: Engine, connection: Connection, query: str
+) -> None:
+    """A condition on a view reaches the indexes below it."""
+    steps = plan(engine, connection, lambda c: c.exec_driver_sql(query))
+
+    assert scans(steps) == []
+
+
+def test_a_pruned_message_takes_its_rows_along_by_indexes(connection: Connection) -> None:
+    """Every foreign key has an index on its side, or a deletion would walk the whole table."""
+    for table in ("contents", "recipients", "attempts", "actions"):
+        name = "message_id" if table in ("contents", "recipients") else "recipient_id"
+        rows = connection.exec_driver_sql(
+            f"EXPLAIN QUERY PLAN SELECT * FROM mailqueue_{table} WHERE {name} = 1"
+        )
+        assert [row.detail.split(" ")[0] for row in rows] == ["SEARCH"]
