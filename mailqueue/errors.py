@@ -24,6 +24,10 @@ class AddressError(ContentError):
         self.reason = reason
 
 
+class OptionError(MailqueueError, ValueError):
+    """An option of `enqueue` cannot be what it was given; nothing was stored."""
+
+
 class LimitError(MailqueueError):
     """A limit of this outbox would be passed; nothing was stored.
 
@@ -54,6 +58,15 @@ class UnknownMessageError(MailqueueError, LookupError):
     def __init__(self, message: int) -> None:
         super().__init__(f"there is no message {message} in this outbox; it may have been pruned")
         self.message = message
+
+
+class UnknownRecipientError(UnknownMessageError):
+    """The message does not go to this address, or there is no such message."""
+
+    def __init__(self, message: int, address: str) -> None:
+        super().__init__(message)
+        self.args = (f"there is no message {message} to {address} in this outbox",)
+        self.address = address
 
 
 class OutboxError(MailqueueError):

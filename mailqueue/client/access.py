@@ -1,0 +1,115 @@
+"""How an outbox is reached: its engines, and its creation at the first use."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import Final
+
+from sqlalchemy import URL, Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from mailqueue.client.creation import ensure
+from mailqueue.errors import OutboxError
+from mailqueue.outbox.engine import (
+    async_read_engine,
+    async_write_engine,
+    read_engine,
+    write_engine,
+)
+from mailqueue.outbox.location import database_path, parse_url
+
+
+class Access:
+    """The engines of an `Outbox`: its own ones for a URL, or the application's."""
+
+    _process: int
+    _lock: threading.Lock
+    _is_prepared: bool
+
+    def __init__(self, place: str | URL | Engine, busy_timeout: float) -> None:
+        self.busy_timeout: Final = busy_timeout
+        self._own: tuple[Engine, ...] = ()
+        if isinstance(place, Engine):
+            self.url, self.write, self.read = place.url, place, place
+        elif isinstance(place, AsyncEngine):
+            raise OutboxError("Outbox does not take an AsyncEngine; AsyncOutbox does")
+        else:
+            self.url = _absolute(place)
+            self.write = write_engine(self.url, busy_timeout=busy_timeout)
+            self.read = read_engine(self.url, busy_timeout=busy_timeout)
+            self._own = (self.write, self.read)
+        self._begin_process()
+
+    def prepare(self) -> None:
+        """Before each use: see to it, once, that the outbox is there. Raises `OutboxError`."""
+        if self._process != os.getpid():
+            for engine in self._own:
+                # The parent goes on using the connections; closing them here would disturb it.
+                engine.dispose(close=False)
+            self._begin_process()
+        if self._is_prepared:
+            return
+        with self._lock:
+            if not self._is_prepared:
+                ensure(self.url, busy_timeout=self.busy_timeout)
+                self._is_prepared = True
+
+    def create(self) -> None:
+        """Create the tables, also in a database that holds other ones."""
+        ensure(self.url, busy_timeout=self.busy_timeout, among_others=True)
+
+    def close(self) -> None:
+        """Close the outbox's own connections; an application's engine is left alone."""
+        for engine in self._own:
+            engine.dispose()
+
+    def _begin_process(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._is_prepared = False
+
+
+class AsyncAccess:
+    """The engines of an `AsyncOutbox`, in one event loop."""
+
+    def __init__(self, place: str | URL | AsyncEngine, busy_timeout: float) -> None:
+        self.busy_timeout: Final = busy_timeout
+        self._own: tuple[AsyncEngine, ...] = ()
+        if isinstance(place, AsyncEngine):
+            self.url, self.write, self.read = place.url, place, place
+        elif isinstance(place, Engine):
+            raise OutboxError("AsyncOutbox takes an AsyncEngine; Outbox takes an Engine")
+        else:
+            self.url = _absolute(place)
+            self.write = async_write_engine(self.url, busy_timeout=busy_timeout)
+            self.read = async_read_engine(self.url, busy_timeout=busy_timeout)
+            self._own = (self.write, self.read)
+        self._lock = asyncio.Lock()
+        self._is_prepared = False
+
+    async def prepare(self) -> None:
+        """Before each use: see to it, once, that the outbox is there. Raises `OutboxError`."""
+        if self._is_prepared:
+            return
+        async with self._lock:
+            if not self._is_prepared:
+                await asyncio.to_thread(ensure, self.url, busy_timeout=self.busy_timeout)
+                self._is_prepared = True
+
+    async def create(self) -> None:
+        """Create the tables, also in a database that holds other ones."""
+        await asyncio.to_thread(ensure, self.url, busy_timeout=self.busy_timeout, among_others=True)
+
+    async def close(self) -> None:
+        """Close the outbox's own connections; an application's engine is left alone."""
+        for engine in self._own:
+            await engine.dispose()
+
+
+def _absolute(url: str | URL) -> URL:
+    """Return ``url`` so that it means the same file wherever the process goes later."""
+    known = parse_url(url)
+    path = database_path(known)
+    return known if path is None else URL.create("sqlite", database=str(path))

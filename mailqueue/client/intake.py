@@ -1,0 +1,88 @@
+"""From what a producer hands over to a checked draft that only needs to be stored."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import socket
+from datetime import UTC, datetime
+from email.message import Message
+from email.utils import format_datetime
+
+from mailqueue.client.envelope import Fields, envelope_of
+from mailqueue.client.limits import Limits, check_recipients, check_size
+from mailqueue.client.options import options_of
+from mailqueue.client.outgoing import Outgoing
+from mailqueue.client.rendering import render
+from mailqueue.clock import MICROSECONDS, Clock
+from mailqueue.errors import ContentError
+from mailqueue.mail.content import UnfitContentError, freeze, split, wire_form
+from mailqueue.mail.envelope import Envelope
+from mailqueue.outbox.enqueue import Draft
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
+
+
+def draft(outgoing: Outgoing, *, clock: Clock, limits: Limits) -> Draft:
+    """Check ``outgoing``, freeze its bytes and return the draft; nothing is stored yet.
+
+    The message object is not touched. Raises `ContentError`, `AddressError`, `OptionError`
+    and `LimitError`.
+    """
+    now = clock.now()
+    options = options_of(outgoing, now=now)
+    try:
+        raw, fields = _read(outgoing.message, limits)
+        envelope = envelope_of(fields, sender=outgoing.sender, recipients=outgoing.recipients)
+        check_recipients(len(envelope.recipients), limits)
+        content, said = freeze(
+            raw,
+            make_message_id=lambda: _message_id(envelope, clock),
+            date=format_datetime(datetime.fromtimestamp(now / MICROSECONDS, UTC)),
+        )
+    except UnfitContentError as error:
+        raise ContentError(str(error)) from error
+    check_size(content.size, limits)
+    return Draft(envelope, content, _digest(said, envelope), options)
+
+
+def _read(message: object, limits: Limits) -> tuple[bytes, Fields]:
+    if isinstance(message, Message):
+        raw = render(message)
+        # The objects, and not the bytes: they have been parsed, and know their local parts.
+        return wire_form(raw), list(message.raw_items())
+    if not isinstance(message, bytes | bytearray | memoryview):
+        given = f"{type(message).__module__}.{type(message).__qualname__}"
+        raise ContentError(
+            f"a message is an email.message.EmailMessage or bytes, not {given}; "
+            "text needs an encoding: use text.encode()"
+        )
+    check_size(len(message), limits)
+    raw = wire_form(bytes(message))
+    return raw, [_text_field(octets) for _, octets in split(raw)[0]]
+
+
+def _text_field(octets: bytes) -> tuple[str, str]:
+    name, _, value = octets.decode("utf-8", "surrogateescape").partition(":")
+    return name.rstrip(" \t"), value.strip()
+
+
+def _message_id(envelope: Envelope, clock: Clock) -> str:
+    """Return a new Message-ID in the sender's domain, or for the null sender this host's name."""
+    domain = envelope.sender.rpartition("@")[2] or _host_name()
+    return f"<{clock.token(16)}@{domain}>"
+
+
+def _host_name() -> str:
+    # Not getfqdn(), which asks the network.
+    name = socket.gethostname()
+    return name if _HOST_NAME.fullmatch(name) else "localhost"
+
+
+def _digest(said: bytes, envelope: Envelope) -> bytes:
+    """Return what tells messages under one idempotency key apart: what they say, and to whom."""
+    summary = hashlib.sha256(said)
+    # Sorted: a caller that keeps its recipients in a set names them in another order each time.
+    for address in (envelope.sender, *sorted(envelope.recipients)):
+        summary.update(b"\0" + address.encode())
+    return summary.digest()
