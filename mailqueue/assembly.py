@@ -1,0 +1,124 @@
+"""The composition root: from a configuration to a daemon that is wired and not yet started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mailqueue.clock import Clock, SystemClock
+from mailqueue.config import Config, Loaded, RelaySettings
+from mailqueue.daemon.database import Database
+from mailqueue.daemon.dispatcher import Dispatcher, Pace
+from mailqueue.daemon.herald import Herald
+from mailqueue.daemon.janitor import DiskFloor, Janitor, Upkeep
+from mailqueue.daemon.keeper import Keeper
+from mailqueue.daemon.reception import Reception
+from mailqueue.daemon.recorder import Recorder
+from mailqueue.daemon.routing import Routing
+from mailqueue.daemon.supervisor import Parts, Supervisor
+from mailqueue.daemon.systemd import Notifier
+from mailqueue.events import Emit
+from mailqueue.events import log as event_log
+from mailqueue.outbox.doorbell import Doorbell
+from mailqueue.outbox.location import database_path
+from mailqueue.outbox.locks import WorkerLock
+from mailqueue.smtp.pool import Pool
+from mailqueue.smtp.relay import Relay
+
+
+def assemble(
+    loaded: Loaded,
+    *,
+    reload: Callable[[], Loaded] | None = None,
+    clock: Clock | None = None,
+    emit: Emit = event_log.write,
+) -> Supervisor:
+    """Wire a daemon as ``loaded`` says; ``reload`` reads the configuration anew on SIGHUP.
+
+    Must be called in the event loop that will run it.
+    """
+    clock = clock or SystemClock()
+    config = loaded.config
+    parts = _parts(config, clock, emit)
+    return Supervisor(
+        loaded,
+        parts,
+        reload=reload or (lambda: loaded),
+        apply=lambda changed: _apply(changed, parts),
+        clock=clock,
+        emit=emit,
+    )
+
+
+def _parts(config: Config, clock: Clock, emit: Emit) -> Parts:
+    worker = clock.token()
+    url = config.database.url
+    path = database_path(url)
+    database = Database(url, busy_timeout=config.database.busy_timeout)
+    recorder = Recorder(database.write, clock, emit)
+    routing = _routing(config, clock)
+    keeper = Keeper(
+        worker,
+        recorder,
+        heartbeat=config.daemon.heartbeat,
+        lease=config.daemon.lease,
+        clock=clock,
+        emit=emit,
+    )
+    reception = Reception(recorder, clock, emit)
+    dispatcher = Dispatcher(
+        routing, recorder, keeper, reception, pace=_pace(config), clock=clock, emit=emit
+    )
+    janitor = Janitor(
+        recorder,
+        dispatcher,
+        database,
+        upkeep=_upkeep(config, path),
+        path=path,
+        clock=clock,
+        emit=emit,
+    )
+    notifier = Notifier(clock)
+    return Parts(
+        worker=worker,
+        database=database,
+        recorder=recorder,
+        routing=routing,
+        keeper=keeper,
+        dispatcher=dispatcher,
+        janitor=janitor,
+        herald=Herald(notifier, dispatcher, recorder, database, clock=clock, emit=emit),
+        notifier=notifier,
+        lock=None if path is None else WorkerLock(path, worker),
+        doorbell=None if path is None else Doorbell(path, worker),
+    )
+
+
+def _routing(config: Config, clock: Clock) -> Routing:
+    def make_pool(settings: RelaySettings) -> Pool:
+        return Pool(Relay(settings), clock=clock)
+
+    routing = Routing(make_pool)
+    routing.configure(config)
+    return routing
+
+
+def _pace(config: Config) -> Pace:
+    daemon = config.daemon
+    return Pace(deliveries=daemon.deliveries, poll=daemon.poll, poll_max=daemon.poll_max)
+
+
+def _upkeep(config: Config, path: Path | None) -> Upkeep:
+    # Half of what producers must leave: they stop first, so that what was accepted can
+    # still be sent and its results written.
+    disk = None if path is None else DiskFloor(path.parent, config.limits.free_disk // 2)
+    return Upkeep(config.retention.contents, config.retention.messages, disk)
+
+
+def _apply(config: Config, parts: Parts) -> None:
+    """Put in force what a reload may change besides the relays."""
+    parts.dispatcher.pace = _pace(config)
+    parts.keeper.heartbeat = config.daemon.heartbeat
+    parts.keeper.lease = config.daemon.lease
+    parts.janitor.upkeep = _upkeep(config, database_path(config.database.url))
+    event_log.LOGGER.setLevel(config.log.level.upper())

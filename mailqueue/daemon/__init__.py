@@ -1,0 +1,1 @@
+"""The daemon: background parts with one lifetime contract, from due rows to recorded results."""

@@ -1,0 +1,183 @@
+"""A relay's breaker: trouble that is not the message's pauses the relay and charges nobody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from mailqueue.clock import microseconds
+from mailqueue.config import BreakerSettings
+from mailqueue.mail.reply import Evidence, Reply, Unsendable
+from mailqueue.mail.schedule import Backoff
+from mailqueue.outbox.relays import RelayRow
+
+
+class Position(StrEnum):
+    """``CLOSED`` lets mail through; ``OPEN`` does not; ``PROBING``: one message tries."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    PROBING = "probing"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Where a breaker stands. Instants in epoch microseconds.
+
+    ``troubles``: pauses in a row, which the length of the next one follows.
+    ``session_troubles``: sessions in a row that ended badly while it was closed.
+    ``room``: how many transactions it lets through at once, which grows with each success
+    after a pause, so that a relay that just came back is not met by the whole backlog.
+    """
+
+    position: Position = Position.CLOSED
+    since: int = 0
+    probe_at: int = 0
+    troubles: int = 0
+    session_troubles: int = 0
+    room: int | None = None
+    evidence: Evidence | None = None
+    last_trouble_at: int | None = None
+    last_success_at: int | None = None
+
+
+class Breaker:
+    """Holds one relay's condition and moves it; it neither waits nor writes."""
+
+    def __init__(self, relay: str, settings: BreakerSettings) -> None:
+        self.relay = relay
+        self.settings = settings
+        self.condition = Condition()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether mail goes through."""
+        return self.condition.position is Position.CLOSED
+
+    def room(self, in_flight: int, limit: int, *, now: int) -> int:
+        """Return how many more transactions may begin at ``now``, with ``in_flight`` under way."""
+        condition = self.condition
+        match condition.position:
+            case Position.CLOSED:
+                most = limit if condition.room is None else min(limit, condition.room)
+                return max(0, most - in_flight)
+            case Position.OPEN if condition.probe_at <= now:
+                return 1
+            case _:
+                return 0
+
+    def wakes_at(self) -> int | None:
+        """Return when it lets a probe through (epoch microseconds), or None."""
+        return self.condition.probe_at if self.condition.position is Position.OPEN else None
+
+    def probe(self, *, now: int) -> None:
+        """Note that one message has been sent on its way to see."""
+        if self.condition.position is Position.OPEN:
+            self.condition = replace(self.condition, position=Position.PROBING, since=now)
+
+    def probe_ended(self) -> None:
+        """Note that the probe ended without telling anything; the next may go at once."""
+        if self.condition.position is Position.PROBING:
+            self.condition = replace(self.condition, position=Position.OPEN)
+
+    def success(self, *, now: int) -> float | None:
+        """Note that the relay took part in a transaction.
+
+        Returns the seconds for which it had been paused where this closes it, else None.
+        """
+        condition = self.condition
+        if condition.position is Position.CLOSED:
+            room = None if condition.room is None else condition.room + 1
+            self.condition = replace(condition, session_troubles=0, room=room, last_success_at=now)
+            return None
+        paused_at = condition.last_trouble_at or condition.since
+        self.condition = Condition(
+            since=now,
+            room=2,
+            evidence=condition.evidence,
+            last_trouble_at=condition.last_trouble_at,
+            last_success_at=now,
+        )
+        return max(0, now - paused_at) / 1e6
+
+    def relay_trouble(self, evidence: Evidence, *, now: int, jitter: float) -> float | None:
+        """Note trouble that every mail would meet; returns the pause in seconds.
+
+        None where the breaker was open already: transactions that were under way when it
+        opened bring the same news and do not lengthen the pause.
+        """
+        condition = self.condition
+        if condition.position is Position.OPEN:
+            self.condition = replace(condition, evidence=evidence, last_trouble_at=now)
+            return None
+        return self._open(evidence, now=now, jitter=jitter)
+
+    def session_trouble(self, evidence: Evidence, *, now: int, jitter: float) -> float | None:
+        """Note a session that ended badly; returns the pause in seconds if that opens it."""
+        condition = self.condition
+        if condition.position is Position.PROBING:
+            return self._open(evidence, now=now, jitter=jitter)
+        count = condition.session_troubles + 1
+        self.condition = replace(condition, session_troubles=count)
+        if condition.position is Position.CLOSED and count >= self.settings.session_troubles:
+            return self._open(evidence, now=now, jitter=jitter)
+        return None
+
+    def _open(self, evidence: Evidence, *, now: int, jitter: float) -> float:
+        condition = self.condition
+        settings = self.settings
+        pauses = Backoff(settings.initial, settings.factor, settings.maximum)
+        pause = pauses.delay(condition.troubles + 1, jitter)
+        self.condition = Condition(
+            position=Position.OPEN,
+            since=now if condition.troubles == 0 else condition.since,
+            probe_at=now + microseconds(pause),
+            troubles=condition.troubles + 1,
+            evidence=evidence,
+            last_trouble_at=now,
+            last_success_at=condition.last_success_at,
+        )
+        return pause
+
+    def resume(self, row: RelayRow, *, now: int) -> None:
+        """Take up what an earlier daemon left: still paused, but one message may probe at once."""
+        if row.breaker == Position.CLOSED:
+            self.condition = Condition(since=row.since, last_success_at=row.last_success_at)
+            return
+        self.condition = Condition(
+            position=Position.OPEN,
+            since=row.since,
+            probe_at=now,
+            troubles=row.troubles,
+            last_trouble_at=row.last_trouble_at,
+            last_success_at=row.last_success_at,
+        )
+
+    def allow_probe(self, *, now: int) -> None:
+        """Let one message probe at once, as after a change of configuration."""
+        if self.condition.position is Position.OPEN:
+            self.condition = replace(self.condition, probe_at=now)
+
+    def row(self) -> RelayRow:
+        """Return the condition as the row that SQL sees."""
+        condition = self.condition
+        evidence = condition.evidence
+        answer = evidence.answer if evidence is not None else None
+        enhanced = answer.enhanced if isinstance(answer, Reply | Unsendable) else None
+        return RelayRow(
+            name=self.relay,
+            breaker=str(condition.position),
+            since=condition.since,
+            probe_at=self.wakes_at(),
+            troubles=condition.troubles,
+            stage=None if evidence is None else str(evidence.stage),
+            code=answer.code if isinstance(answer, Reply) else None,
+            enhanced=None if enhanced is None else str(enhanced),
+            text=None if answer is None else _text(answer),
+            last_trouble_at=condition.last_trouble_at,
+            last_success_at=condition.last_success_at,
+        )
+
+
+def _text(answer: object) -> str:
+    return answer.text if isinstance(answer, Reply) else str(answer)

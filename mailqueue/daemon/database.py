@@ -1,0 +1,67 @@
+"""The daemon's door to the outbox: one transaction at a time to write, another way to read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from mailqueue.failpoint import reach
+from mailqueue.outbox.checkpoint import Checkpoint, checkpoint
+from mailqueue.outbox.engine import async_read_engine, write_engine
+from mailqueue.outbox.faults import translating
+
+T = TypeVar("T")
+
+
+class Database:
+    """Runs plain functions over a connection, each call in a transaction of its own."""
+
+    def __init__(self, url: str, *, busy_timeout: float) -> None:
+        self.url = url
+        self._writer = write_engine(url, busy_timeout=busy_timeout)
+        self._reader = async_read_engine(url, busy_timeout=busy_timeout)
+        # A whole transaction runs as one function in one thread: over an asynchronous
+        # driver each of its statements would cost several hops between threads (see
+        # docs/decisions/0004-the-daemon-writes-in-a-thread.md).
+        self._thread = ThreadPoolExecutor(1, "mailqueue-writer")
+
+    async def write(self, work: Callable[[Connection], T], /) -> T:
+        """Run ``work`` in the writer's thread; return its value once that is committed.
+
+        Raises `OutboxError` where the database refuses, and what ``work`` raises; in both cases
+        nothing is kept of it. A cancelled call may still be committed.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._write, work)
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        with translating(self.url), self._writer.begin() as connection:
+            value = work(connection)
+            reach("before", "commit")
+        reach("after", "commit")
+        return value
+
+    async def read(self, work: Callable[[Connection], T], /) -> T:
+        """Run ``work`` over a snapshot, beside any writer. Raises like `write`."""
+        with translating(self.url):
+            async with self._reader.begin() as connection:
+                return await connection.run_sync(work)
+
+    async def checkpoint(self) -> Checkpoint:
+        """Move the log into the database file, between two transactions of the writer."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._checkpoint)
+
+    def _checkpoint(self) -> Checkpoint:
+        with translating(self.url), self._writer.connect() as connection:
+            return checkpoint(connection)
+
+    async def close(self) -> None:
+        """Close every connection; the threads behind them end."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.dispose)
+        self._thread.shutdown()
+        await self._reader.dispose()

@@ -1,0 +1,212 @@
+"""Settles what nobody came back for, expires what is too late, and clears what is old."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from mailqueue.clock import Clock, microseconds
+from mailqueue.daemon.database import Database
+from mailqueue.daemon.dispatcher import Dispatcher
+from mailqueue.daemon.recorder import Recorder
+from mailqueue.daemon.service import Service
+from mailqueue.events import (
+    DiskLow,
+    Emit,
+    LeaseReaped,
+    Pruned,
+    RecipientExpired,
+    RelayUnknown,
+)
+from mailqueue.failpoint import reach
+from mailqueue.outbox import reap
+from mailqueue.outbox.locks import clear, is_dead
+from mailqueue.outbox.prune import Pruned as Batch
+from mailqueue.outbox.prune import Retention, prune, reclaim
+from mailqueue.outbox.record import Result
+from mailqueue.outbox.workers import known, remove
+
+PRUNE_BATCHES = 20
+"""Batches in one round: some ten thousand messages a minute."""
+SETTLE_SECONDS = 2.0
+"""How often leases and deadlines are looked at."""
+CLEAR_SECONDS = 60.0
+"""How often dead workers, strange relay names and outlived mail are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFloor:
+    """How much of the outbox's disk must stay free for results to be written (bytes)."""
+
+    directory: Path
+    floor: int
+
+    def free(self) -> int | None:
+        """Return the bytes free for this user, or None where it cannot be known."""
+        try:
+            found = os.statvfs(self.directory)
+        except OSError:
+            return None
+        return found.f_bavail * found.f_frsize
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """How long finished mail is kept, in seconds, and what must stay free."""
+
+    contents: float
+    messages: float
+    disk: DiskFloor | None
+
+
+class Janitor(Service):
+    """Goes round in short transactions, so that no result waits for it."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        dispatcher: Dispatcher,
+        database: Database,
+        *,
+        upkeep: Upkeep,
+        path: Path | None,
+        clock: Clock,
+        emit: Emit,
+    ) -> None:
+        super().__init__(emit)
+        self.upkeep = upkeep
+        self._recorder = recorder
+        self._dispatcher = dispatcher
+        self._database = database
+        self._pruned_to = 0
+        self._path = path
+        self._clock = clock
+        self._cleared_at = clock.monotonic()
+        self._disk_is_low = False
+
+    async def _run(self) -> None:
+        while not self.stopping:
+            await self.settle()
+            self._watch_disk()
+            for route in self._dispatcher.routing.routes:
+                await route.pool.trim()
+            if self._clock.monotonic() - self._cleared_at >= CLEAR_SECONDS:
+                self._cleared_at = self._clock.monotonic()
+                await self._clear()
+            await self.wake.wait(SETTLE_SECONDS)
+
+    async def settle(self) -> None:
+        """Reap the leases that ran out, and expire who waited too long."""
+        while await self._reap(()) == reap.BATCH and not self.stopping:
+            pass
+        while await self._expire() == reap.BATCH and not self.stopping:
+            pass
+
+    async def settle_dead(self) -> int:
+        """Reap the leases of every worker that is proven dead; returns how many there were."""
+        if self._path is None:
+            return 0
+        count = 0
+        for worker in await self._recorder.write(known):
+            if is_dead(self._path, worker.id):
+                count += await self._settle_worker(worker.id)
+                clear(self._path, worker.id)
+        return count
+
+    async def _settle_worker(self, dead: str) -> int:
+        count = 0
+        while settled := await self._reap((dead,)):
+            count += settled
+        await self._recorder.write(partial(remove, worker=dead))
+        return count
+
+    async def _reap(self, dead: Sequence[str]) -> int:
+        work = partial(
+            reap.reap,
+            policies=self._dispatcher.routing.policy_of,
+            now=self._clock.now(),
+            jitter=self._clock.random,
+            dead_workers=dead,
+            spared=self._dispatcher.messages(),
+        )
+        results = await self._recorder.write(work)
+        for result in results:
+            self.emit(_reaped(result))
+        if results:
+            reach("after", "reap-commit")
+            self._dispatcher.wake.ring()
+        return len(results)
+
+    async def _expire(self) -> int:
+        policy_of = self._dispatcher.routing.policy_of
+        give_up = {queue: policy_of(queue).give_up for queue in self._dispatcher.routing.queues}
+        # "" is no relay's name: its policy is the one for names that are not configured.
+        work = partial(
+            reap.expire, give_up=give_up, now=self._clock.now(), default=policy_of("").give_up
+        )
+        expired = await self._recorder.write(work)
+        for one in expired:
+            self.emit(RecipientExpired(one.message, one.address, one.relay))
+        return len(expired)
+
+    def _watch_disk(self) -> None:
+        disk = self.upkeep.disk
+        if disk is None:
+            return
+        free = disk.free()
+        is_low = free is not None and free < disk.floor
+        if is_low and not self._disk_is_low and free is not None:
+            self.emit(DiskLow(free, disk.floor))
+        self._disk_is_low = is_low
+        self._dispatcher.is_held = is_low
+
+    async def _clear(self) -> None:
+        await self._settle_strangers()
+        await self._prune()
+        reach("before", "checkpoint")
+        await self._database.checkpoint()
+        reach("after", "checkpoint")
+
+    async def _settle_strangers(self) -> None:
+        await self.settle_dead()
+        for queue in await self._recorder.write(reap.live_relays):
+            if queue not in self._dispatcher.routing.queues:
+                self.emit(RelayUnknown(queue))
+
+    async def _prune(self) -> None:
+        """Prune one stretch of the outbox, and the next one in the next round.
+
+        So nothing that is being sent waits for it, however large the outbox is.
+        """
+        contents = messages = 0
+        for _ in range(PRUNE_BATCHES):
+            if self.stopping:
+                break
+            pruned = await self._recorder.write(self._prune_batch)
+            reach("after", "prune-commit")
+            contents += pruned.contents
+            messages += pruned.messages
+            self._pruned_to = pruned.last or 0
+            if pruned.last is None:
+                break
+        if contents or messages:
+            self.emit(Pruned(contents, messages))
+        await self._recorder.write(reclaim)
+
+    def _prune_batch(self, connection: Connection) -> Batch:
+        now = self._clock.now()
+        retention = Retention(
+            now - microseconds(self.upkeep.contents), now - microseconds(self.upkeep.messages)
+        )
+        return prune(connection, retention, after=self._pruned_to)
+
+
+def _reaped(result: Result) -> LeaseReaped:
+    return LeaseReaped(
+        result.lease.recipient, result.lease.address, result.trial.worker, result.decision
+    )

@@ -1,0 +1,113 @@
+"""Where deliveries bring their results: to the breaker, to the recorder, to the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from mailqueue.clock import Clock
+from mailqueue.daemon.delivery import Delivery
+from mailqueue.daemon.feedback import Health, health
+from mailqueue.daemon.recorder import Recorder
+from mailqueue.daemon.routing import Route
+from mailqueue.events import (
+    Emit,
+    RecipientAnswered,
+    RelayPaused,
+    RelayResumed,
+    ResultRefused,
+)
+from mailqueue.failpoint import reach
+from mailqueue.mail.reply import Evidence
+from mailqueue.outbox.record import Result
+from mailqueue.outbox.relays import save
+
+
+def _nobody_waits() -> None:
+    """Stand in until a dispatcher waits for free sessions."""
+
+
+class Reception:
+    """Takes the results of one transaction: tells the breaker, writes them, then says so."""
+
+    def __init__(self, recorder: Recorder, clock: Clock, emit: Emit) -> None:
+        self._recorder = recorder
+        self._clock = clock
+        self._emit = emit
+        self.freed: Callable[[], None] = _nobody_waits
+        """Rung when a session is about to be free."""
+
+    async def settle(self, route: Route, delivery: Delivery, results: Sequence[Result]) -> None:
+        """Return when ``results`` are committed."""
+        changed = self._tell(route, results)
+        route.settling += 1
+        self.freed()
+        try:
+            refused = await self._write(route, results, changed=changed)
+        finally:
+            route.settling -= 1
+        reach("after", "record-commit")
+        self._report(delivery, results, refused)
+
+    async def _write(
+        self, route: Route, results: Sequence[Result], *, changed: bool
+    ) -> Sequence[Result]:
+        recording = self._recorder.record(results)
+        if changed:
+            saving = self._recorder.write(partial(save, row=route.row()))
+            refused, _ = await asyncio.gather(recording, saving)
+            reach("after", "breaker-commit")
+            return refused
+        return await recording
+
+    def _tell(self, route: Route, results: Sequence[Result]) -> bool:
+        """Tell the breaker how the relay did; returns whether SQL should see a change."""
+        how, evidence = health([result.decision for result in results])
+        now = self._clock.now()
+        if evidence is None:
+            return how is Health.WELL and self._well(route, now)
+        return self._trouble(route, how, evidence, now)
+
+    def _well(self, route: Route, now: int) -> bool:
+        paused = route.breaker.success(now=now)
+        if paused is None:
+            return False
+        self._emit(RelayResumed(route.name, paused))
+        return True
+
+    def _trouble(self, route: Route, how: Health, evidence: Evidence, now: int) -> bool:
+        note = (
+            route.breaker.relay_trouble
+            if how is Health.RELAY_TROUBLE
+            else route.breaker.session_trouble
+        )
+        pause = note(evidence, now=now, jitter=self._clock.random())
+        if pause is None:
+            return False
+        self._emit(RelayPaused(route.name, evidence, pause))
+        return True
+
+    def _report(
+        self, delivery: Delivery, results: Sequence[Result], refused: Sequence[Result]
+    ) -> None:
+        late = set(map(id, refused))
+        message = delivery.message
+        for result in results:
+            address = result.lease.address
+            if id(result) in late:
+                self._emit(ResultRefused(address, result.trial.relay, result.decision))
+                continue
+            delay = (result.trial.ended_at - message.enqueued_at) / 1e6
+            self._emit(
+                RecipientAnswered(
+                    message.id,
+                    message.content.message_id,
+                    message.sender,
+                    address,
+                    result.trial.relay,
+                    result.trial.peer,
+                    delay,
+                    result.decision,
+                )
+            )

@@ -1,0 +1,199 @@
+"""The daemon's only writer: many results and the next claims in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection
+
+from mailqueue.clock import Clock
+from mailqueue.daemon.service import Service
+from mailqueue.errors import OutboxError
+from mailqueue.events import DatabaseRecovered, DatabaseTrouble, Emit
+from mailqueue.outbox.record import Result, record
+from mailqueue.outbox.retry import until_taken
+
+T = TypeVar("T")
+
+
+class Writes(Protocol):
+    """Runs a function over a connection in one transaction, committed when it returns.
+
+    Raises `OutboxError` where the database could not take it.
+    """
+
+    async def __call__(self, work: Callable[[Connection], T], /) -> T:
+        """Run ``work`` and commit."""
+        ...
+
+
+@dataclass(slots=True)
+class _Entry:
+    work: Callable[[Connection], Any]
+    done: asyncio.Future[Any]
+
+
+@dataclass(slots=True)
+class _Results:
+    results: Sequence[Result]
+    done: asyncio.Future[list[Result]]
+
+
+class Recorder(Service):
+    """Gathers what is to be written while a commit is under way, then writes it as one.
+
+    A result is kept until it is written: as long as the database refuses, it is tried
+    again, nothing is forgotten, and nobody who waits is told that it was written.
+    """
+
+    def __init__(self, transaction: Writes, clock: Clock, emit: Emit) -> None:
+        super().__init__(emit)
+        self._transaction = transaction
+        self._clock = clock
+        self._entries: list[_Entry] = []
+        self._results: list[_Results] = []
+        self._writing = False
+        self._troubled_since: float | None = None
+        self._told: str | None = None
+        self.last_answer = clock.monotonic()
+        """When the database last said yes or no (monotonic seconds): silence is being stuck."""
+
+    @property
+    def is_troubled(self) -> bool:
+        """Whether the last attempt to write failed."""
+        return self._troubled_since is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything handed in has been written."""
+        return not (self._entries or self._results or self._writing)
+
+    async def record(self, results: Sequence[Result]) -> list[Result]:
+        """Write ``results``; returns, after the commit, those refused for want of the lease."""
+        done: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
+        self._results.append(_Results(results, done))
+        self.wake.ring()
+        return await done
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in the next transaction; returns its value after the commit.
+
+        What ``work`` raises is raised here, and costs the others in its transaction nothing.
+        """
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._entries.append(_Entry(work, done))
+        self.wake.ring()
+        return await done
+
+    async def _run(self) -> None:
+        while not (self.stopping and self.is_idle):
+            if self.is_idle:
+                await self.wake.wait(None)
+            else:
+                await self._write_all()
+
+    async def _write_all(self) -> None:
+        # Whoever was woken with us may have something for the same transaction.
+        await asyncio.sleep(0)
+        entries, self._entries = self._entries, []
+        results, self._results = self._results, []
+        self._writing = True
+        try:
+            await self._commit(entries, results)
+        finally:
+            self._writing = False
+
+    async def _commit(self, entries: list[_Entry], results: list[_Results]) -> None:
+        try:
+            values, refused = await self._write_until_taken(entries, results)
+        except Exception:  # noqa: BLE001 - one bad write must not cost the others
+            await self._one_by_one(entries, results)
+        else:
+            _resolve(entries, values, results, refused)
+
+    async def _write_until_taken(
+        self, entries: Sequence[_Entry], results: Sequence[_Results]
+    ) -> tuple[list[Any], list[Result]]:
+        written = await until_taken(
+            lambda: self._transaction(lambda connection: _apply(connection, entries, results)),
+            sleep=self._pause,
+            jitter=self._clock.random,
+            refused=self._refused,
+        )
+        self._recovered()
+        return written
+
+    async def _pause(self, seconds: float) -> None:
+        await self.wake.wait(seconds)
+
+    def _refused(self, error: OutboxError) -> None:
+        self.last_answer = self._clock.monotonic()
+        if self._troubled_since is None:
+            self._troubled_since = self.last_answer
+        if self._told != str(error):
+            self._told = str(error)
+            self.emit(DatabaseTrouble("writing to the outbox", self._told))
+
+    def _recovered(self) -> None:
+        self.last_answer = self._clock.monotonic()
+        if self._troubled_since is not None:
+            self.emit(DatabaseRecovered(self._clock.monotonic() - self._troubled_since))
+            self._troubled_since = self._told = None
+
+    async def _one_by_one(self, entries: list[_Entry], results: list[_Results]) -> None:
+        """Find the write that raised: each gets a transaction of its own, and its own error."""
+        for single in results:
+            await self._alone(single.done, [], [single])
+        for entry in entries:
+            await self._alone(entry.done, [entry], [])
+
+    async def _alone(
+        self, done: asyncio.Future[Any], entries: list[_Entry], results: list[_Results]
+    ) -> None:
+        try:
+            values, refused = await self._write_until_taken(entries, results)
+        except Exception as error:  # noqa: BLE001 - handed to whoever asked for it
+            if not done.done():
+                done.set_exception(error)
+        else:
+            _resolve(entries, values, results, refused)
+
+    async def abort(self) -> None:
+        """End at once; whoever still waits is told that nothing is known."""
+        await super().abort()
+        for done in [
+            *(entry.done for entry in self._entries),
+            *(part.done for part in self._results),
+        ]:
+            done.cancel()
+
+
+def _apply(
+    connection: Connection, entries: Sequence[_Entry], results: Sequence[_Results]
+) -> tuple[list[Any], list[Result]]:
+    # Results first: what they free may be claimed by an entry of the same transaction.
+    together = [result for part in results for result in part.results]
+    refused = record(connection, together) if together else []
+    return [entry.work(connection) for entry in entries], refused
+
+
+def _resolve(
+    entries: Sequence[_Entry],
+    values: Sequence[Any],
+    results: Sequence[_Results],
+    refused: Sequence[Result],
+) -> None:
+    rejected = set(map(id, refused))
+    for part in results:
+        _set(part.done, [result for result in part.results if id(result) in rejected])
+    for entry, value in zip(entries, values, strict=True):
+        _set(entry.done, value)
+
+
+def _set(done: asyncio.Future[Any], value: Any) -> None:
+    with contextlib.suppress(asyncio.InvalidStateError):
+        done.set_result(value)

@@ -1,0 +1,188 @@
+"""Which relay takes the mail of which name, and how much of it may be under way there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from mailqueue.config import Config, RelaySettings
+from mailqueue.daemon.breaker import Breaker
+from mailqueue.mail.schedule import Backoff
+from mailqueue.outbox.relays import RelayRow
+from mailqueue.outbox.tables import DEFAULT_RELAY
+from mailqueue.smtp.pool import Pool
+
+AHEAD = 2
+"""How many messages are claimed for each session: one under way, one that is ready to follow
+while the result of the first is being committed."""
+
+
+@dataclass(slots=True, eq=False)
+class Route:
+    """A relay as the dispatcher sees it: its sessions, its breaker, what is under way.
+
+    ``seats`` is the limit of concurrent sessions. ``settling``: how many of those in flight
+    have their answer and wait for its commit; others may be claimed in their stead.
+    """
+
+    settings: RelaySettings
+    pool: Pool
+    breaker: Breaker
+    policy: Backoff
+    seats: asyncio.Semaphore
+    in_flight: int = field(default=0, init=False)
+    settling: int = field(default=0, init=False)
+    is_default: bool = field(default=False, init=False)
+
+    @property
+    def name(self) -> str:
+        """The relay's name in the configuration."""
+        return self.settings.name
+
+    def row(self) -> RelayRow:
+        """Return the relay's condition as the row that SQL sees."""
+        return replace(self.breaker.row(), is_default=self.is_default)
+
+    def room(self, *, now: int) -> int:
+        """Return how many more messages may be claimed for it at ``now``."""
+        under_way = self.in_flight - self.settling
+        return self.breaker.room(under_way, AHEAD * self.settings.connections, now=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Room for ``room`` messages of the mail named ``queue`` at ``route``.
+
+    Several openings may lead to one route, and share its room. ``give_up`` is the age, in
+    seconds, beyond which this mail is left to the janitor.
+    """
+
+    queue: str
+    route: Route
+    room: int
+    is_probe: bool
+    give_up: float
+
+
+class Routing:
+    """The configured relays, and the rule by which a fallback stands in."""
+
+    def __init__(self, make_pool: Callable[[RelaySettings], Pool]) -> None:
+        self._make_pool = make_pool
+        self._routes: dict[str, Route] = {}
+        self._default = DEFAULT_RELAY
+        self._global = Backoff()
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """All relays in force."""
+        return tuple(self._routes.values())
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The relay names that mail may carry: those configured, and ``default``."""
+        return tuple(dict.fromkeys((*self._routes, DEFAULT_RELAY)))
+
+    def configure(self, config: Config) -> list[Pool]:
+        """Put ``config`` in force; returns the pools that it leaves without use.
+
+        A relay whose settings did not change keeps its sessions, and each relay its breaker
+        and the count of what is under way. Raises `ConfigError` and changes nothing where a
+        relay's certificates cannot be used.
+        """
+        pools = {
+            name: self._make_pool(settings)
+            for name, settings in config.relays.items()
+            if name not in self._routes or self._routes[name].settings != settings
+        }
+        replaced = [
+            route.pool
+            for name, route in self._routes.items()
+            if name in pools or name not in config.relays
+        ]
+        self._routes = {
+            name: self._route(settings, pools.get(name)) for name, settings in config.relays.items()
+        }
+        for name, route in self._routes.items():
+            route.policy = backoff_of(config, name)
+            route.is_default = name == config.default_relay.name
+        self._default = config.default_relay.name
+        self._global = _policy(config)
+        return replaced
+
+    def _route(self, settings: RelaySettings, pool: Pool | None) -> Route:
+        """Return the route of this name with these settings; ``pool`` where they are new."""
+        route = self._routes.get(settings.name)
+        if pool is None:
+            assert route is not None
+            return route
+        seats = asyncio.Semaphore(settings.connections)
+        if route is None:
+            breaker = Breaker(settings.name, settings.breaker)
+            return Route(settings, pool, breaker, Backoff(), seats)
+        route.settings, route.pool, route.seats = settings, pool, seats
+        route.breaker.settings = settings.breaker
+        return route
+
+    def uses(self, pool: Pool) -> bool:
+        """Whether new transactions may go through ``pool``: a reload may have replaced it."""
+        return any(route.pool is pool for route in self.routes)
+
+    def resume(self, rows: Mapping[str, RelayRow], *, now: int) -> None:
+        """Take up the breakers as an earlier daemon left them."""
+        for route in self.routes:
+            if (row := rows.get(route.name)) is not None:
+                route.breaker.resume(row, now=now)
+
+    def relay_of(self, queue: str) -> str:
+        """Return the relay's name for mail that carries the name ``queue``."""
+        return self._default if queue == DEFAULT_RELAY else queue
+
+    def policy_of(self, queue: str) -> Backoff:
+        """Return the backoff for mail of this name; the global one for an unknown name."""
+        route = self._routes.get(self.relay_of(queue))
+        return self._global if route is None else route.policy
+
+    def openings(self, *, now: int) -> tuple[Opening, ...]:
+        """Return where mail may be sent as things stand, in the order to look for it.
+
+        A fallback is among them only while the breaker before it is not closed.
+        """
+        return tuple(
+            opening
+            for queue in self.queues
+            for opening in self._openings(queue, now)
+            if opening.room
+        )
+
+    def _openings(self, queue: str, now: int) -> Iterator[Opening]:
+        for route in self._candidates(queue):
+            is_probe = not route.breaker.is_closed
+            give_up = self.policy_of(queue).give_up
+            yield Opening(queue, route, route.room(now=now), is_probe, give_up)
+            if not is_probe:
+                return
+
+    def _candidates(self, queue: str) -> Iterable[Route]:
+        """The relay itself, then its fallbacks in order, each once."""
+        route = self._routes.get(self.relay_of(queue))
+        if route is None:
+            return
+        yield route
+        for name in route.settings.fallback:
+            yield self._routes[name]
+
+    def next_probe(self, *, after: int) -> int | None:
+        """Return when the next breaker lets a probe through (epoch microseconds), or None."""
+        times = (route.breaker.wakes_at() for route in self.routes)
+        return min((at for at in times if at is not None and at > after), default=None)
+
+
+def backoff_of(config: Config, relay: str) -> Backoff:
+    """Return the schedule of one relay's mail as the pure floor wants it."""
+    return Backoff(**config.backoff_for(relay).model_dump())
+
+
+def _policy(config: Config) -> Backoff:
+    return Backoff(**config.backoff.model_dump())

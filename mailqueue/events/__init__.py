@@ -1,0 +1,175 @@
+"""What happens, as values. Code emits them; `wording` says them in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mailqueue.mail.decision import Decision
+from mailqueue.mail.reply import Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientAnswered:
+    """One recipient has left a transaction with a decision. ``delay`` in seconds since enqueue."""
+
+    message: int
+    header_message_id: str
+    sender: str
+    recipient: str
+    relay: str
+    peer: str
+    delay: float
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientExpired:
+    """A recipient's deadline passed while it waited."""
+
+    message: int
+    recipient: str
+    relay: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReaped:
+    """A lease ran out, or its worker is dead, and the recipient was settled without it."""
+
+    recipient_row: int
+    recipient: str
+    worker: str
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRefused:
+    """A result came after its lease had gone to somebody else; it changed nothing."""
+
+    recipient: str
+    relay: str
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class RelayPaused:
+    """A breaker opened or stays open. ``pause`` in seconds until the next probe."""
+
+    relay: str
+    evidence: Evidence
+    pause: float
+
+
+@dataclass(frozen=True, slots=True)
+class RelayResumed:
+    """A probe succeeded. ``paused`` in seconds."""
+
+    relay: str
+    paused: float
+
+
+@dataclass(frozen=True, slots=True)
+class RelayUnknown:
+    """Mail waits for a relay that is not configured."""
+
+    relay: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseTrouble:
+    """The outbox could not be read or written; it is tried again."""
+
+    what: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseRecovered:
+    """The outbox can be written again. ``trouble`` in seconds."""
+
+    trouble: float
+
+
+@dataclass(frozen=True, slots=True)
+class DiskLow:
+    """Less than the floor is free: nothing more is claimed, so that results can be written."""
+
+    free: int
+    floor: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartFailed:
+    """A part of the daemon raised what it should not; it goes on."""
+
+    part: str
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The daemon takes mail."""
+
+    worker: str
+    database: str
+    relays: tuple[str, ...]
+    reaped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The daemon claims no more. ``waiting`` transactions are past their final dot."""
+
+    reason: str
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The daemon has ended in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """A new configuration is in force."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRefused:
+    """The new configuration cannot be used; the old one stays."""
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """Finished mail has outlived its retention."""
+
+    contents: int
+    messages: int
+
+
+Event = (
+    RecipientAnswered
+    | RecipientExpired
+    | LeaseReaped
+    | ResultRefused
+    | RelayPaused
+    | RelayResumed
+    | RelayUnknown
+    | DatabaseTrouble
+    | DatabaseRecovered
+    | DiskLow
+    | PartFailed
+    | Started
+    | Stopping
+    | Stopped
+    | Reloaded
+    | ReloadRefused
+    | Pruned
+)
+
+Emit = Callable[[Event], None]
+"""Where events go. Never blocks and never raises."""

@@ -1,0 +1,191 @@
+"""The words of the log: one line for each event, recipients in Postfix's word order."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+from mailqueue import events
+from mailqueue.mail.decision import Decision
+from mailqueue.mail.lifecycle import Event as Move
+from mailqueue.mail.reply import Reply, Unsendable
+from mailqueue.mail.verdict import Outcome
+
+_STATUS = {
+    Move.SEND: "sent",
+    Move.DEFER: "deferred",
+    Move.FAIL: "failed",
+    Move.GIVE_UP: "expired",
+    Move.HOLD_DOUBT: "held",
+    Move.HAND_BACK: "returned",
+}
+_DSN = {Outcome.SENT: "2.0.0", Outcome.FAIL: "5.0.0"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A log line: its level (as in `logging`), its text, and the same as fields for JSON."""
+
+    level: int
+    text: str
+    fields: dict[str, object] = field(default_factory=dict)
+
+
+def word(event: events.Event) -> Line:
+    """Return the line for ``event``."""
+    match event:
+        case events.RecipientAnswered():
+            return _answered(event)
+        case events.RelayPaused() | events.RelayResumed() | events.RelayUnknown():
+            return _relay(event)
+        case events.Started() | events.Stopping() | events.Stopped():
+            return _lifetime(event)
+        case events.Reloaded() | events.ReloadRefused():
+            return _configuration(event)
+        case events.DatabaseTrouble() | events.DatabaseRecovered() | events.DiskLow():
+            return _database(event)
+        case events.PartFailed(part, error):
+            text = f"{part}: unexpected {type(error).__name__}: {error}; it goes on"
+            return Line(logging.ERROR, text, {"part": part, "error": repr(error)})
+        case _:
+            return _housekeeping(event)
+
+
+def _answered(event: events.RecipientAnswered) -> Line:
+    decision = event.decision
+    status = _STATUS[decision.event]
+    if decision.verdict.outcome is Outcome.IN_DOUBT:
+        status += ", in doubt"
+    dsn, answer = _dsn(decision), str(decision.finding.evidence.answer)
+    relay = f"{event.relay}[{event.peer}]" if event.peer else event.relay
+    text = (
+        f"{event.message}: to=<{event.recipient}>, relay={relay}, delay={event.delay:.2f}, "
+        f"dsn={dsn}, status={status} ({_one_line(answer)})"
+    )
+    level = logging.WARNING if decision.verdict.outcome is Outcome.IN_DOUBT else logging.INFO
+    return Line(level, text, _answered_fields(event, status, dsn))
+
+
+def _answered_fields(event: events.RecipientAnswered, status: str, dsn: str) -> dict[str, object]:
+    decision = event.decision
+    answer = decision.finding.evidence.answer
+    return {
+        "message": event.message,
+        "message_id": event.header_message_id,
+        "from": event.sender,
+        "to": event.recipient,
+        "relay": event.relay,
+        "peer": event.peer,
+        "delay": round(event.delay, 6),
+        "dsn": dsn,
+        "status": status,
+        "stage": str(decision.finding.evidence.stage),
+        "code": answer.code if isinstance(answer, Reply) else None,
+        "reply": str(answer),
+        "rule": str(decision.verdict.rule),
+        "due_at": decision.due_at,
+    }
+
+
+def _dsn(decision: Decision) -> str:
+    answer = decision.finding.evidence.answer
+    if isinstance(answer, Reply | Unsendable) and answer.enhanced is not None:
+        return str(answer.enhanced)
+    return _DSN.get(decision.verdict.outcome, "4.0.0")
+
+
+def _relay(event: events.RelayPaused | events.RelayResumed | events.RelayUnknown) -> Line:
+    fields: dict[str, object] = {"relay": event.relay}
+    match event:
+        case events.RelayPaused(relay, evidence, pause):
+            answer = _one_line(str(evidence.answer))
+            text = (
+                f"relay={relay} paused at {evidence.stage}: {answer}; no mail is charged, "
+                f"next probe in {pause:.0f} s"
+            )
+            return Line(
+                logging.WARNING,
+                text,
+                fields | {"stage": str(evidence.stage), "reply": answer, "pause": pause},
+            )
+        case events.RelayResumed(relay, paused):
+            text = f"relay={relay} resumed after {paused:.0f} s"
+            return Line(logging.INFO, text, fields | {"paused": paused})
+        case events.RelayUnknown(relay):
+            text = (
+                f"mail waits for relay={relay}, which is not configured: add [relays.{relay}] "
+                "to the configuration and reload"
+            )
+            return Line(logging.WARNING, text, fields)
+
+
+def _lifetime(event: events.Started | events.Stopping | events.Stopped) -> Line:
+    match event:
+        case events.Started(worker, database, relays, reaped):
+            text = f"worker {worker} sends from {database} through {', '.join(relays)}"
+            if reaped:
+                text += f"; {reaped} leases of dead workers were settled"
+            return Line(logging.INFO, text, {"worker": worker, "reaped": reaped})
+        case events.Stopping(reason, waiting):
+            text = f"stopping: {reason}; waiting for the replies to {waiting} final dots"
+            return Line(logging.INFO, text, {"reason": reason, "waiting": waiting})
+        case events.Stopped():
+            return Line(logging.INFO, "stopped")
+
+
+def _configuration(event: events.Reloaded | events.ReloadRefused) -> Line:
+    match event:
+        case events.Reloaded(source):
+            return Line(logging.INFO, f"configuration reloaded: {source}", {"source": source})
+        case events.ReloadRefused(problem):
+            text = f"the new configuration is refused and the old one stays: {problem}"
+            return Line(logging.ERROR, text, {"problem": problem})
+
+
+def _database(
+    event: events.DatabaseTrouble | events.DatabaseRecovered | events.DiskLow,
+) -> Line:
+    match event:
+        case events.DatabaseTrouble(what, error):
+            text = f"{what} failed and will be tried again: {error}"
+            return Line(logging.ERROR, text, {"what": what, "error": error})
+        case events.DatabaseRecovered(trouble):
+            text = f"the outbox can be written again after {trouble:.1f} s"
+            return Line(logging.INFO, text, {"trouble": trouble})
+        case events.DiskLow(free, floor):
+            text = (
+                f"{free} bytes are free on the outbox's disk, less than the floor of {floor}: "
+                "nothing is claimed until there is more"
+            )
+            return Line(logging.ERROR, text, {"free": free, "floor": floor})
+
+
+def _housekeeping(event: events.Event) -> Line:
+    match event:
+        case events.RecipientExpired(message, recipient, relay):
+            text = f"{message}: to=<{recipient}>, relay={relay}, dsn=4.4.7, status=expired"
+            fields: dict[str, object] = {"message": message, "to": recipient, "relay": relay}
+            return Line(logging.INFO, text, fields | {"status": "expired"})
+        case events.LeaseReaped(row, recipient, worker, decision):
+            status = _STATUS[decision.event]
+            text = (
+                f"to=<{recipient}>: the lease of worker {worker} ended without a result, "
+                f"status={status} ({decision.verdict.rule.explanation})"
+            )
+            return Line(logging.WARNING, text, {"recipient_row": row, "worker": worker})
+        case events.ResultRefused(recipient, relay, decision):
+            answer = _one_line(str(decision.finding.evidence.answer))
+            text = (
+                f"to=<{recipient}>, relay={relay}: the lease had ended before this reply "
+                f"came, nothing was changed ({answer})"
+            )
+            return Line(logging.WARNING, text, {"to": recipient, "relay": relay})
+        case events.Pruned(contents, messages):
+            text = f"pruned {contents} contents and {messages} messages past their retention"
+            return Line(logging.INFO, text, {"contents": contents, "messages": messages})
+        case _:
+            return Line(logging.INFO, repr(event))
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\n", " / ")
