@@ -13,7 +13,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(STAMP) ## Send a few messages through a relay that misbehaves, and show what was recorded
+demo: $(STAMP) ## Send a few dozen mails through relays that misbehave, and show what was recorded
 	$(BIN)/mailqueue demo
 
 .PHONY: test

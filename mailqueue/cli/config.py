@@ -1,0 +1,41 @@
+"""`mailqueue config`: whether the configuration can be used, and what is in force."""
+
+from __future__ import annotations
+
+import click
+
+from mailqueue.cli.access import config_option
+from mailqueue.cli.output import printable
+
+
+@click.group()
+def config() -> None:
+    """Check or show the configuration."""
+
+
+@config.command()
+@config_option
+def check(config_file: str | None) -> None:
+    """Check it as `run` does, and say where it comes from.
+
+    Exits with 78 if it cannot be used, after naming everything that is wrong.
+    """
+    from mailqueue.config import load
+
+    loaded = load(config_file)
+    click.echo(printable(f"{loaded.source}: in order"))
+    for warning in loaded.warnings:
+        click.echo(f"warning: {printable(warning)}")
+
+
+@config.command()
+@config_option
+def show(config_file: str | None) -> None:
+    """Print everything that is in force.
+
+    Defaults too, as TOML; secrets as asterisks.
+    """
+    from mailqueue.config import describe, load
+
+    loaded = load(config_file)
+    click.echo(f"# {printable(loaded.source)}\n\n{printable(describe(loaded.config))}", nl=False)

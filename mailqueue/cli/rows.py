@@ -1,0 +1,123 @@
+"""Recipients as lines of text and as JSON: for pipes and programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Final
+
+from mailqueue.cli.output import instant, iso, one_line
+from mailqueue.clock import MICROSECONDS
+from mailqueue.mail.lifecycle import State
+from mailqueue.outbox.lookup import LastReply, Listed, RecipientStatus
+
+_WIDTHS: Final = (8, 9, 20, 5, 10, 28, 28)
+_QUEUE_NAMES: Final = (
+    (State.SENDING, "active"),
+    (State.HELD, "hold"),
+    (State.DEFERRED, "deferred"),
+    (State.QUEUED, "incoming"),
+)
+"""Postfix's names, which a message has but one of: the first that fits one of its recipients."""
+
+
+def plain(listed: Listed) -> str:
+    """Return one recipient as a line of columns; nothing is cut, and only the last may be empty."""
+    recipient = listed.recipient
+    at = due_at(recipient)
+    return _aligned(
+        str(listed.message),
+        str(recipient.state),
+        "-" if at is None else instant(at),
+        str(recipient.attempts),
+        recipient.relay,
+        sender(listed),
+        recipient.address,
+        "" if recipient.last is None else reply(recipient.last),
+    )
+
+
+def due_at(recipient: RecipientStatus) -> int | None:
+    """Return when the next attempt is due; None where none is, or one is under way."""
+    return None if recipient.state is State.SENDING else recipient.due_at
+
+
+def sender(listed: Listed) -> str:
+    """Return the sender as people write it, the null sender with its brackets."""
+    return listed.sender or "<>"
+
+
+def reply(last: LastReply) -> str:
+    """Return the last reply on one line."""
+    parts = (str(last.code or ""), last.enhanced or "", last.text)
+    return one_line(" ".join(filter(None, parts)))
+
+
+def _aligned(*cells: str) -> str:
+    *columns, last = map(one_line, cells)
+    padded = [(cell or "-").ljust(width) for cell, width in zip(columns, _WIDTHS, strict=True)]
+    return " ".join((*padded, last)).rstrip()
+
+
+HEADER: Final = _aligned("ID", "STATE", "DUE", "TRIES", "RELAY", "SENDER", "RECIPIENT", "REASON")
+
+
+def json_lines(found: Iterable[Listed], sizes: Mapping[int, int]) -> Iterator[str]:
+    """Yield one line of JSON per message: postqueue's names (postqueue(1)), and ours besides.
+
+    A message has those of its recipients that are in ``found``. ``sizes`` are in octets, by the
+    number of the message; they may come in while ``found`` is gone through. Pure ASCII: what
+    would act on a terminal is escaped.
+    """
+    for number, group in groupby(found, key=lambda listed: listed.message):
+        yield json.dumps(_message([*group], sizes[number]))
+
+
+def _message(group: Sequence[Listed], size: int) -> dict[str, Any]:
+    first = group[0]
+    return {
+        "queue_name": _queue_name({listed.recipient.state for listed in group}),
+        "queue_id": str(first.message),
+        "arrival_time": first.enqueued_at // MICROSECONDS,
+        "message_size": size,
+        "forced_expire": False,
+        "sender": first.sender,
+        "recipients": [_recipient(listed.recipient) for listed in group],
+        "message_id": first.message_id,
+        "enqueued_at": iso(first.enqueued_at),
+        "tags": dict(first.tags),
+    }
+
+
+def _queue_name(states: set[State]) -> str:
+    return next((name for state, name in _QUEUE_NAMES if state in states), "finished")
+
+
+def _recipient(recipient: RecipientStatus) -> dict[str, Any]:
+    last = recipient.last
+    delayed = {} if last is None or recipient.state.is_final else {"delay_reason": reply(last)}
+    return {"address": recipient.address, **delayed, **status(recipient)}
+
+
+def status(recipient: RecipientStatus) -> dict[str, Any]:
+    """Return how a recipient stands, for JSON; its address is left to the caller."""
+    last = recipient.last
+    return {
+        "state": str(recipient.state),
+        "relay": recipient.relay,
+        "attempts": recipient.attempts,
+        "doubts": recipient.doubts,
+        "due_at": iso(recipient.due_at),
+        "expires_at": iso(recipient.expires_at),
+        "finished_at": iso(recipient.finished_at),
+        "worker": recipient.worker,
+        "last_reply": None
+        if last is None
+        else {
+            "at": iso(last.at),
+            "code": last.code,
+            "enhanced": last.enhanced,
+            "text": last.text,
+        },
+    }

@@ -1,0 +1,106 @@
+"""`mailqueue run`: the daemon."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+from mailqueue.cli.access import checked_url, config_option, database_option
+
+if TYPE_CHECKING:
+    from mailqueue.config import Loaded
+
+
+@click.command()
+@config_option
+@database_option
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="In place of the one in the configuration.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    help="For people or for machines; in place of the one in the configuration.",
+)
+def run(
+    config_file: str | None,
+    database: str | None,
+    log_level: str | None,
+    log_format: str | None,
+) -> None:
+    """Send what is in the outbox, until told to stop.
+
+    Creates the outbox if there is none. SIGTERM or ctrl-C ends it in order: what is under way
+    is finished or put back; a second one ends it at once. SIGHUP reads the configuration anew
+    and keeps the old one if the new one cannot be used.
+    """
+    import asyncio
+    import faulthandler
+
+    from mailqueue.client.creation import ensure
+
+    overrides = {
+        "MAILQUEUE_DATABASE__URL": database and checked_url(database),
+        "MAILQUEUE_LOG__LEVEL": log_level,
+        "MAILQUEUE_LOG__FORMAT": log_format,
+    }
+    reload = _loader(config_file, overrides)
+    loaded = _begin_log(reload())
+    # A watchdog's SIGABRT then leaves in the journal where every thread was.
+    faulthandler.enable()
+    settings = loaded.config.database
+    ensure(settings.url, busy_timeout=settings.busy_timeout)
+    asyncio.run(_serve(loaded, lambda: _warned(reload())))
+
+
+def _loader(config_file: str | None, overrides: Mapping[str, str | None]) -> Callable[[], Loaded]:
+    """Return what reads the configuration, at the start and at each reload.
+
+    What the command line says goes the way of the environment, so that it is checked and told
+    in the log like everything else, and a reload does not forget it.
+    """
+    from mailqueue.config import load
+
+    given = {name: value for name, value in overrides.items() if value}
+    return lambda: load(config_file, environ={**os.environ, **given})
+
+
+def _begin_log(loaded: Loaded) -> Loaded:
+    """Set the log up and say in it which configuration holds."""
+    from mailqueue.events import log
+
+    settings = loaded.config.log
+    journal = goes_to_journal(os.environ, sys.stderr.fileno())
+    log.configure(settings.level, settings.format, journal=journal)
+    log.LOGGER.info("%s", loaded.source)
+    return _warned(loaded)
+
+
+def _warned(loaded: Loaded) -> Loaded:
+    from mailqueue.events.log import LOGGER
+
+    for warning in loaded.warnings:
+        LOGGER.warning("%s", warning)
+    return loaded
+
+
+def goes_to_journal(environ: Mapping[str, str], descriptor: int) -> bool:
+    """Whether ``descriptor`` is the stream that systemd made for its journal (systemd.exec(5))."""
+    device, _, inode = environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return False
+    return (device, inode) == (str(found.st_dev), str(found.st_ino))
+
+
+async def _serve(loaded: Loaded, reload: Callable[[], Loaded]) -> None:
+    from mailqueue.assembly import assemble
+
+    await assemble(loaded, reload=reload).run()

@@ -1,0 +1,65 @@
+"""Recipients as a table for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from io import StringIO
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mailqueue.cli.output import one_line, relative
+from mailqueue.cli.rows import due_at, reply, sender
+from mailqueue.mail.lifecycle import State
+from mailqueue.outbox.lookup import Listed
+
+STATE_COLOURS: Final = {
+    State.QUEUED: "cyan",
+    State.DEFERRED: "yellow",
+    State.SENDING: "blue",
+    State.HELD: "magenta",
+    State.SENT: "green",
+    State.FAILED: "red",
+    State.EXPIRED: "red",
+    State.CANCELLED: "bright_black",
+}
+_COLUMNS: Final = ("ID", "State", "Due", "Tries", "Relay", "From", "To", "Last reply")
+
+
+def table(rows: Iterable[Listed], *, now: int, width: int, colour: bool) -> str:
+    """Return ``rows`` as a table for a terminal of ``width`` columns; instants as of ``now``.
+
+    Cells are text and never markup: a relay that says ``[red]`` says just that.
+    """
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for column in _COLUMNS:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*_cells(row, now))
+    written = StringIO()
+    console = Console(
+        file=written,
+        width=width,
+        force_terminal=True,
+        color_system="standard" if colour else None,
+        legacy_windows=False,
+    )
+    console.print(drawn)
+    return written.getvalue()
+
+
+def _cells(listed: Listed, now: int) -> list[Text]:
+    recipient = listed.recipient
+    at = due_at(recipient)
+    return [
+        Text(str(listed.message)),
+        Text(recipient.state, STATE_COLOURS[recipient.state]),
+        Text("" if at is None else relative(at, now)),
+        Text(str(recipient.attempts)),
+        Text(one_line(recipient.relay)),
+        Text(one_line(sender(listed))),
+        Text(one_line(recipient.address)),
+        Text("" if recipient.last is None else reply(recipient.last)),
+    ]

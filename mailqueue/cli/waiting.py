@@ -1,0 +1,105 @@
+"""What a recipient waits for, and until when, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from mailqueue.cli.output import instant, relative
+from mailqueue.mail.lifecycle import Event, State
+from mailqueue.mail.verdict import Outcome
+from mailqueue.outbox.relays import RelayRow
+from mailqueue.outbox.story import Action, Attempt, RecipientStory
+from mailqueue.outbox.tables import DEFAULT_RELAY
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is known besides the message: the relays' rows, the default relay's name, the time.
+
+    ``default`` is None where no configuration was read; ``now`` in epoch microseconds.
+    """
+
+    relays: Mapping[str, RelayRow]
+    default: str | None
+    now: int
+
+    def relay(self, name: str) -> RelayRow | None:
+        """Return the row of the relay that takes mail of this name, as far as it is known."""
+        if name != DEFAULT_RELAY or name in self.relays:
+            return self.relays.get(name)
+        if self.default is not None:
+            return self.relays.get(self.default)
+        return next(iter(self.relays.values())) if len(self.relays) == 1 else None
+
+    def when(self, at: int) -> str:
+        """Return an instant, and how far it is from now."""
+        return f"{instant(at)} ({relative(at, self.now)})"
+
+
+def waits_for(told: RecipientStory, around: Surroundings) -> Iterator[str]:
+    """Yield what keeps this recipient from its next attempt; nothing if it is final."""
+    match told.status.state:
+        case State.SENDING:
+            yield _leased(told, around)
+        case State.HELD:
+            yield _held(told, around)
+        case State.QUEUED | State.DEFERRED:
+            yield _due(told, around)
+            yield from _paused(told.status.relay, around)
+
+
+def _leased(told: RecipientStory, around: Surroundings) -> str:
+    worker, until = str(told.status.worker), told.status.due_at or around.now
+    if until > around.now:
+        return f"being sent by worker {worker}, whose lease ends {around.when(until)}"
+    return (
+        f"the lease of worker {worker} ended {around.when(until)} without a result: waits for a "
+        "daemon to settle it"
+    )
+
+
+def _due(told: RecipientStory, around: Surroundings) -> str:
+    attempt = "first attempt" if told.status.last is None else "next attempt"
+    due_at = told.status.due_at
+    if due_at is None:
+        return f"waits for its {attempt}, which has no time: a fault in its row"
+    if due_at > around.now:
+        return f"waits for its {attempt} {around.when(due_at)}"
+    return f"its {attempt} has been due since {around.when(due_at)}: waits for a daemon to take it"
+
+
+def _paused(name: str, around: Surroundings) -> Iterator[str]:
+    row = around.relay(name)
+    if row is None or row.breaker == "closed":
+        return
+    yield f"relay {row.name} is paused since {around.when(row.since)}"
+    if row.text is not None:
+        said = " ".join(filter(None, (str(row.code or ""), row.enhanced, row.text)))
+        yield f"its last trouble, at {row.stage!s}: {said}"
+    if row.breaker == "probing":
+        yield "one mail is on its way to probe it"
+    elif row.probe_at is not None:
+        yield f"its next probe is {around.when(row.probe_at)}"
+
+
+def _held(told: RecipientStory, around: Surroundings) -> str:
+    match in_order(told)[-1:]:
+        case [Action(at=at, verb=Event.HOLD, actor=actor, reason=reason)]:
+            why = f": {reason}" if reason else ""
+            return f"held by {actor} since {around.when(at)}{why}; `release` lets it go on"
+        case [Attempt(ended_at=at, verdict=Outcome.IN_DOUBT)]:
+            return (
+                f"held by doubt since {around.when(at)}: it may have been sent, and nobody but the "
+                "relay knows; `release` sends it again, `cancel` leaves it at that"
+            )
+    return "held; `release` lets it go on"
+
+
+def in_order(told: RecipientStory) -> list[Attempt | Action]:
+    """Return what was tried and what operators did, oldest first."""
+    return sorted((*told.attempts, *told.actions), key=_when)
+
+
+def _when(event: Attempt | Action) -> int:
+    return event.at if isinstance(event, Action) else event.ended_at

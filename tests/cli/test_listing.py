@@ -1,0 +1,151 @@
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from mailqueue.cli.listing import PAGE
+from mailqueue.clock import FakeClock
+from tests.cli.conftest import Invoke
+from tests.cli.past import GREYLISTED, REFUSED, SENT, Past
+from tests.support import rows
+
+
+@pytest.fixture
+def past(engine: Engine) -> Past:
+    """An outbox with one message that was tried, and one that was not."""
+    past = Past(engine, FakeClock(rows.NOW))
+    past.enqueued(
+        "anna@example.net", "carl@example.net", "nobody@example.net", tags={"order": "42"}
+    )
+    past.tried(
+        {"anna@example.net": SENT, "carl@example.net": GREYLISTED, "nobody@example.net": REFUSED}
+    )
+    past.enqueued("eve@example.net", sender="")
+    return past
+
+
+@pytest.mark.usefixtures("past")
+def test_what_is_not_final_is_listed_in_plain_columns(invoke: Invoke, url: str) -> None:
+    """Without a terminal: a heading, and one line for each recipient that still waits."""
+    result = invoke("list", "--database", url)
+    assert result.exit_code == 0
+    assert [line.split(maxsplit=7) for line in result.stdout.splitlines()] == [
+        ["ID", "STATE", "DUE", "TRIES", "RELAY", "SENDER", "RECIPIENT", "REASON"],
+        [
+            "1", "deferred", "2023-11-14T22:18:20Z", "1", "default", "shop@example.org",
+            "carl@example.net", "451 4.7.1 greylisted [red] / try later",
+        ],
+        ["2", "queued", "2023-11-14T22:13:20Z", "0", "default", "<>", "eve@example.net"],
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("past")
+@pytest.mark.parametrize(
+    ("options", "listed"),
+    [
+        (["--state", "failed"], ["nobody@example.net"]),
+        (["--state", "failed", "--state", "sent"], ["anna@example.net", "nobody@example.net"]),
+        (
+            ["--state", "any"],
+            ["anna@example.net", "carl@example.net", "nobody@example.net", "eve@example.net"],
+        ),
+        (["--limit", "1"], ["carl@example.net"]),
+        (["--relay", "default"], ["carl@example.net", "eve@example.net"]),
+        (["--relay", "bulk"], []),
+    ],
+)
+def test_listing_by_state_relay_and_number(
+    invoke: Invoke, url: str, options: list[str], listed: list[str]
+) -> None:
+    """--state, --relay and --limit choose which recipients are listed."""
+    result = invoke("list", "--database", url, *options)
+    assert result.exit_code == 0
+    assert [line.split()[6] for line in result.stdout.splitlines()[1:]] == listed
+
+
+@pytest.mark.usefixtures("past")
+def test_json_has_the_names_of_postqueue(invoke: Invoke, url: str) -> None:
+    """--json is one object per message, in which readers of `postqueue -j` find their names."""
+    first, second = _objects(invoke("list", "--database", url, "--json").stdout)
+    assert first["queue_name"] == "deferred"
+    assert first["queue_id"] == "1"
+    assert first["arrival_time"] == 1_700_000_000
+    assert first["message_size"] > 100
+    assert first["forced_expire"] is False
+    assert first["sender"] == "shop@example.org"
+    (carl,) = first["recipients"]
+    assert carl["address"] == "carl@example.net"
+    assert carl["delay_reason"] == "451 4.7.1 greylisted [red] / try later"
+    assert carl["due_at"] == "2023-11-14T22:18:20.000000Z"
+    assert carl["last_reply"]["code"] == 451
+    assert first["tags"] == {"order": "42"}
+    assert second["queue_name"] == "incoming"
+    assert second["sender"] == ""
+    assert "delay_reason" not in second["recipients"][0]
+
+
+@pytest.mark.usefixtures("past")
+def test_json_puts_the_recipients_of_a_message_together(invoke: Invoke, url: str) -> None:
+    """A message is one line, whatever the states of its recipients."""
+    first, _ = _objects(invoke("list", "--database", url, "--json", "--state", "any").stdout)
+    assert [recipient["state"] for recipient in first["recipients"]] == [
+        "sent", "deferred", "failed",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_long_queue_is_listed_whole(
+    invoke: Invoke, engine: Engine, url: str, form: tuple[str, ...]
+) -> None:
+    """Pages are read one after the other, and none is missing or told twice."""
+    with engine.begin() as connection:
+        for _ in range(3):
+            rows.add_message(connection, *(f"r{number}@example.net" for number in range(PAGE // 2)))
+    result = invoke("list", "--database", url, *form)
+    if form:
+        told = [len(message["recipients"]) for message in _objects(result.stdout)]
+        assert told == [PAGE // 2] * 3
+    else:
+        assert len(result.stdout.splitlines()) == 1 + 3 * (PAGE // 2)
+
+
+def test_nothing_in_a_row_acts_on_the_terminal(invoke: Invoke, engine: Engine, url: str) -> None:
+    """Addresses and replies in the database may hold anything; what is printed does not."""
+    with engine.begin() as connection:
+        rows.add_message(
+            connection,
+            "x\x1b]0;title\x07@example.net",
+            sender="s\x9b2J@example.org",
+            recipient={
+                "state": "deferred",
+                "relay": "\u202erelay",
+                "last_at": rows.NOW,
+                "last_text": "line\r\nnext\x1b[2J",
+            },
+        )
+    for form in ((), ("--json",)):
+        result = invoke("list", "--database", url, *form)
+        assert result.exit_code == 0
+        assert all(line.isprintable() for line in result.stdout.splitlines())
+    assert len(invoke("list", "--database", url).stdout.splitlines()) == 2
+
+
+def test_an_empty_queue(invoke: Invoke, engine: Engine, url: str) -> None:
+    """Nothing is listed as a heading alone, and as no JSON at all."""
+    assert len(invoke("list", "--database", url).stdout.splitlines()) == 1
+    assert invoke("list", "--database", url, "--json").stdout == ""
+
+
+def test_a_missing_outbox_is_told_before_anything_is_printed(invoke: Invoke, url: str) -> None:
+    """A mistyped path creates nothing; the error names it and the next command."""
+    result = invoke("list", "--database", url)
+    assert result.exit_code == 78
+    assert result.stdout == ""
+    assert result.stderr.startswith("mailqueue: there is no outbox in ")
+    assert "mailqueue db upgrade" in result.stderr
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    assert text.isascii()
+    return [json.loads(line) for line in text.splitlines()]
