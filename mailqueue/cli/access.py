@@ -95,7 +95,7 @@ def find(config_file: str | None, database: str | None) -> Access:
     from mailqueue.errors import ConfigError
 
     try:
-        config = load(config_file).config
+        config = load(config_file, with_secrets=False).config
     except ConfigError as error:
         raise ConfigError(f"{error}\n(--database URL names an outbox without it)") from None
     return Access(config.database.url, config.database.busy_timeout, config)

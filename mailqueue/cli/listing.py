@@ -15,8 +15,6 @@ from mailqueue.cli.access import Access, takes_outbox
 from mailqueue.mail.lifecycle import State
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from mailqueue.outbox.lookup import Listed
 
 PAGE = 500
@@ -52,16 +50,15 @@ def list_(access: Access, as_json: bool, limit: int | None, **wanted: Any) -> No
     text in UTC, apart from arrival_time, which is in seconds as with Postfix.
     """
     is_table = sys.stdout.isatty() and not as_json
-    sizes: dict[int, int] = {}
     # One more than is shown tells whether there are more.
     most = limit or (SCREENFUL + 1 if is_table else None)
-    found = _begun(_recipients(access, most, sizes, **wanted))
+    found = _begun(_recipients(access, most, **wanted))
     if is_table:
         _show_table([*found], most=limit or SCREENFUL)
         return
     from mailqueue.cli.rows import HEADER, json_lines, plain
 
-    for line in json_lines(found, sizes) if as_json else chain([HEADER], map(plain, found)):
+    for line in json_lines(found) if as_json else chain([HEADER], map(plain, found)):
         click.echo(line)
 
 
@@ -71,14 +68,9 @@ def _begun(found: Iterator[Listed]) -> Iterator[Listed]:
 
 
 def _recipients(
-    access: Access,
-    most: int | None,
-    sizes: dict[int, int],
-    *,
-    states: tuple[str, ...],
-    relay: str | None,
+    access: Access, most: int | None, *, states: tuple[str, ...], relay: str | None
 ) -> Iterator[Listed]:
-    """Yield recipients page by page, and enter the sizes of their messages before that."""
+    """Yield recipients page by page, with no transaction open in between."""
     from mailqueue.outbox.lookup import listing
 
     chosen = _chosen(states)
@@ -87,21 +79,11 @@ def _recipients(
         most_now = PAGE if left is None else min(PAGE, left)
         with access.reading() as connection:
             page = [*listing(connection, states=chosen, relay=relay, limit=most_now, after=after)]
-            sizes |= _sizes(connection, {listed.message for listed in page})
         yield from page
         if len(page) < most_now:
             return
         after = page[-1].recipient.id
         left = None if left is None else left - len(page)
-
-
-def _sizes(connection: Connection, numbers: set[int]) -> dict[int, int]:
-    from sqlalchemy import select
-
-    from mailqueue.outbox.tables import messages
-
-    statement = select(messages.c.id, messages.c.size).where(messages.c.id.in_(numbers))
-    return {row.id: row.size for row in connection.execute(statement)}
 
 
 def _chosen(states: tuple[str, ...]) -> tuple[State, ...]:

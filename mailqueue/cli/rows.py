@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final
 
@@ -63,24 +63,23 @@ def _aligned(*cells: str) -> str:
 HEADER: Final = _aligned("ID", "STATE", "DUE", "TRIES", "RELAY", "SENDER", "RECIPIENT", "REASON")
 
 
-def json_lines(found: Iterable[Listed], sizes: Mapping[int, int]) -> Iterator[str]:
+def json_lines(found: Iterable[Listed]) -> Iterator[str]:
     """Yield one line of JSON per message: postqueue's names (postqueue(1)), and ours besides.
 
-    A message has those of its recipients that are in ``found``. ``sizes`` are in octets, by the
-    number of the message; they may come in while ``found`` is gone through. Pure ASCII: what
-    would act on a terminal is escaped.
+    A message has those of its recipients that are in ``found``. Pure ASCII: what would act on a
+    terminal is escaped.
     """
-    for number, group in groupby(found, key=lambda listed: listed.message):
-        yield json.dumps(_message([*group], sizes[number]))
+    for _, group in groupby(found, key=lambda listed: listed.message):
+        yield json.dumps(_message([*group]))
 
 
-def _message(group: Sequence[Listed], size: int) -> dict[str, Any]:
+def _message(group: Sequence[Listed]) -> dict[str, Any]:
     first = group[0]
     return {
         "queue_name": _queue_name({listed.recipient.state for listed in group}),
         "queue_id": str(first.message),
         "arrival_time": first.enqueued_at // MICROSECONDS,
-        "message_size": size,
+        "message_size": first.size,
         "forced_expire": False,
         "sender": first.sender,
         "recipients": [_recipient(listed.recipient) for listed in group],

@@ -39,11 +39,14 @@ def load(
     *,
     environ: Mapping[str, str] | None = None,
     system_file: Path = SYSTEM_FILE,
+    with_secrets: bool = True,
 ) -> Loaded:
     """Read, merge and check the configuration; may be called again at any time (SIGHUP).
 
     The file is ``path``, else $MAILQUEUE_CONFIG, else ``system_file`` if it exists, else
     none. The environment goes over the file, and the file over the defaults.
+    ``with_secrets``: whether the files of passwords must be there and readable. Whoever only
+    looks into the outbox may not read them, and need not.
 
     Raises ConfigError, whose text names each key that is wrong, its value and the remedy,
     and no secret.
@@ -55,11 +58,14 @@ def load(
     given = _merged(written, overrides.tables)
     completed = with_default_outbox(given, environ)
     completed = with_default_relay(completed, in_file="relays" in written)
-    config = _checked(completed, overrides, file, environ)
+    config = _checked(completed, overrides, file)
+    if with_secrets and (problems := [*file_problems(config, environ)]):
+        raise ConfigError(_report(problems, file))
+    about_files = file_warnings(config, file, environ) if with_secrets else ()
     return Loaded(
         config,
         source=_source(config, given, file, overrides),
-        warnings=(*_warnings(overrides), *file_warnings(config, file, environ)),
+        warnings=(*_warnings(overrides), *about_files),
         file=file,
     )
 
@@ -84,9 +90,7 @@ def _merged(written: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def _checked(
-    given: dict[str, Any], overrides: Overrides, file: Path | None, environ: Mapping[str, str]
-) -> Config:
+def _checked(given: dict[str, Any], overrides: Overrides, file: Path | None) -> Config:
     problems = [
         Problem(name, f"is no key of the configuration; {remedy}")
         for name, remedy in sorted(overrides.unknown.items())
@@ -96,8 +100,6 @@ def _checked(
         config = Config.model_validate(given)
     except ValidationError as error:
         problems += explain(error, given, overrides.variables)
-    else:
-        problems += file_problems(config, environ)
     if config is None or problems:
         # Raised outside the handler: a ValidationError carries all input, secrets and all.
         raise ConfigError(_report(problems, file))

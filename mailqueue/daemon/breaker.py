@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from mailqueue.clock import microseconds
 from mailqueue.config import BreakerSettings
-from mailqueue.mail.reply import Evidence, Reply, Unsendable
+from mailqueue.mail.reply import Answer, Evidence, Reply, Unsendable
 from mailqueue.mail.schedule import Backoff
 from mailqueue.outbox.relays import RelayRow
 
@@ -48,6 +49,7 @@ class Breaker:
         self.relay = relay
         self.settings = settings
         self.condition = Condition()
+        self._found: RelayRow | None = None
 
     @property
     def is_closed(self) -> bool:
@@ -141,14 +143,13 @@ class Breaker:
 
     def resume(self, row: RelayRow, *, now: int) -> None:
         """Take up what an earlier daemon left: still paused, but one message may probe at once."""
-        if row.breaker == Position.CLOSED:
-            self.condition = Condition(since=row.since, last_success_at=row.last_success_at)
-            return
+        self._found = row
+        is_closed = row.breaker == Position.CLOSED
         self.condition = Condition(
-            position=Position.OPEN,
+            position=Position.CLOSED if is_closed else Position.OPEN,
             since=row.since,
-            probe_at=now,
-            troubles=row.troubles,
+            probe_at=0 if is_closed else now,
+            troubles=0 if is_closed else row.troubles,
             last_trouble_at=row.last_trouble_at,
             last_success_at=row.last_success_at,
         )
@@ -161,23 +162,31 @@ class Breaker:
     def row(self) -> RelayRow:
         """Return the condition as the row that SQL sees."""
         condition = self.condition
-        evidence = condition.evidence
-        answer = evidence.answer if evidence is not None else None
-        enhanced = answer.enhanced if isinstance(answer, Reply | Unsendable) else None
-        return RelayRow(
+        row = RelayRow(
             name=self.relay,
             breaker=str(condition.position),
             since=condition.since,
             probe_at=self.wakes_at(),
             troubles=condition.troubles,
-            stage=None if evidence is None else str(evidence.stage),
-            code=answer.code if isinstance(answer, Reply) else None,
-            enhanced=None if enhanced is None else str(enhanced),
-            text=None if answer is None else _text(answer),
             last_trouble_at=condition.last_trouble_at,
             last_success_at=condition.last_success_at,
         )
+        return replace(row, **self._last_trouble())
+
+    def _last_trouble(self) -> dict[str, Any]:
+        evidence, found = self.condition.evidence, self._found
+        if evidence is not None:
+            return {"stage": str(evidence.stage), **_words(evidence.answer)}
+        if found is None:
+            return {}
+        # What an earlier daemon met: until there is news, it is why the relay is paused.
+        return {name: getattr(found, name) for name in ("stage", "code", "enhanced", "text")}
 
 
-def _text(answer: object) -> str:
-    return answer.text if isinstance(answer, Reply) else str(answer)
+def _words(answer: Answer) -> dict[str, Any]:
+    enhanced = answer.enhanced if isinstance(answer, Reply | Unsendable) else None
+    return {
+        "code": answer.code if isinstance(answer, Reply) else None,
+        "enhanced": None if enhanced is None else str(enhanced),
+        "text": answer.text if isinstance(answer, Reply) else str(answer),
+    }

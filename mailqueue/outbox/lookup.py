@@ -64,13 +64,14 @@ class MessageStatus:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One recipient in a listing, with what identifies its message."""
+    """One recipient in a listing, with what identifies its message; ``size`` in octets."""
 
     message: int
     message_id: str
     sender: str
     enqueued_at: int
     tags: Mapping[str, str]
+    size: int
     recipient: RecipientStatus
 
 
@@ -174,6 +175,7 @@ _LISTED: Final = select(
     messages.c.sender,
     messages.c.enqueued_at,
     messages.c.tags,
+    messages.c.size,
     *RECIPIENT_COLUMNS,
 ).join_from(recipients, messages)
 _STATUS: Final = _LISTED.where(messages.c.id == bindparam("message")).order_by(recipients.c.id)
@@ -202,6 +204,7 @@ def _listed(row: Row[*tuple[Any, ...]]) -> Listed:
         row.sender,
         row.enqueued_at,
         parse_tags(row.tags),
+        row.size,
         recipient_status(row),
     )
 

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, insert, select, update
 
-from mailqueue.failpoint import reach
 from mailqueue.outbox.tables import relays
 
 

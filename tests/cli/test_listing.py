@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,3 +150,15 @@ def test_a_missing_outbox_is_told_before_anything_is_printed(invoke: Invoke, url
 def _objects(text: str) -> list[dict[str, Any]]:
     assert text.isascii()
     return [json.loads(line) for line in text.splitlines()]
+
+
+def test_looking_needs_no_password(invoke: Invoke, path: Path, engine: Engine) -> None:
+    """Whoever may read the outbox may list it, where the relay's password is out of reach."""
+    config = path.with_name("config.toml")
+    config.write_text(
+        f'[database]\nurl = "sqlite:///{path}"\n'
+        '[relays.main]\nhost = "smtp.example.org"\nusername = "shop"\n'
+        'password_file = "mailqueue_smtp_password"\n',
+    )
+    result = invoke("list", "--config", config)
+    assert (result.exit_code, result.stderr) == (0, "")

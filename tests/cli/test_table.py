@@ -15,7 +15,7 @@ def _listed(text: str = "try later", address: str = "anna@example.net") -> Liste
     recipient = RecipientStatus(
         7, address, State.DEFERRED, "default", 1, 0, NOW + 252 * SECOND, None, None, None, last
     )
-    return Listed(1, "<1@example.org>", "", NOW, {}, recipient)
+    return Listed(1, "<1@example.org>", "", NOW, {}, 512, recipient)
 
 
 def test_a_row_says_what_waits_and_until_when() -> None:
