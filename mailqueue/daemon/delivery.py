@@ -29,6 +29,8 @@ class Terms:
     worker: str
     policy: Backoff
     recipients_per_transaction: int
+    is_stand_in: bool = False
+    """Whether the relay is a fallback, in place of the one that the mail is meant for."""
 
 
 Settle = Callable[["Delivery", Sequence[Result]], Awaitable[None]]
@@ -51,6 +53,8 @@ class Delivery:
     settle: Settle
     begun: bool = field(default=False, init=False)
     is_unwanted: bool = field(default=False, init=False)
+    _left: tuple[Lease, ...] = field(default=(), init=False)
+    """Those who have not been settled, with those in the transaction that runs."""
     _session: Session | None = field(default=None, init=False)
     _settling: bool = field(default=False, init=False)
 
@@ -70,38 +74,27 @@ class Delivery:
             sending.cancel()
 
     async def run(self) -> None:
-        """Deliver and settle every recipient, whatever happens; raises only CancelledError."""
+        """Deliver and settle every recipient, whatever happens; raises only CancelledError
+        and what `settle` raises.
+        """
         self.begun = True
-        remaining = self.message.leases
-        while remaining and not self.is_unwanted:
-            most = self.terms.recipients_per_transaction
-            batch, rest = remaining[:most], remaining[most:]
-            await self._take_seat(remaining)
-            try:
-                again = await self._transaction(batch)
-            except asyncio.CancelledError:
-                await self._hand_back(rest, "shutdown")
-                raise
-            finally:
-                self.seats.release()
-            if again is None:
-                await self._hand_back(rest, "the relay was lost before these were reached")
-                return
-            remaining = again + rest
-        await self._hand_back(remaining, "shutdown")
-
-    async def _take_seat(self, remaining: tuple[Lease, ...]) -> None:
+        self._left = self.message.leases
+        why = None
         try:
-            await self.seats.acquire()
-        except asyncio.CancelledError:
-            await self._hand_back(remaining, "shutdown")
+            while self._left and not self.is_unwanted and why is None:
+                async with self.seats:
+                    why = await self._transaction()
+        except BaseException:
+            # Who is left was never sent to: a lease that ran out would look like doubt.
+            await self._hand_back("the delivery was cut short")
             raise
+        await self._hand_back(why or "shutdown")
 
-    async def _transaction(self, batch: tuple[Lease, ...]) -> tuple[Lease, ...] | None:
-        """Send to ``batch``; returns who goes into the next transaction at once, None to end."""
+    async def _transaction(self) -> str | None:
+        """Send to the next of those left; returns why there can be no other, if so."""
         if not self.may_begin():
-            await self._hand_back(batch, "the relay was paused or replaced meanwhile")
-            return None
+            return "the relay was paused or replaced meanwhile"
+        batch = self._left[: self.terms.recipients_per_transaction]
         started_at = self.clock.now()
         try:
             findings = await self._converse(batch)
@@ -112,10 +105,15 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 - one bad message never stops the queue
             answer = NoReply(NoReplyKind.LOCAL, sanitise(f"{type(error).__name__}: {error}"))
             await self._conclude(batch, self._interrupted(batch, answer), started_at)
-            return None
-        return await self._conclude(batch, findings, started_at)
+            return "a fault on this side ended the transaction before"
+        if not await self._conclude(batch, findings, started_at):
+            return "the relay was lost before these were reached"
+        return None
 
     async def _converse(self, batch: tuple[Lease, ...]) -> tuple[Finding, ...]:
+        if not self.message.content.raw:
+            # Nobody enqueued it so: sent, it would be an empty mail, and the loss would not show.
+            raise LookupError("the outbox holds no content for this message")
         envelope = Envelope(self.message.sender, tuple(lease.address for lease in batch))
         before_dot = self._before_dot(batch)
         fresh = False
@@ -148,19 +146,29 @@ class Delivery:
 
     async def _conclude(
         self, batch: tuple[Lease, ...], findings: Sequence[Finding], started_at: int
-    ) -> tuple[Lease, ...] | None:
+    ) -> bool:
+        """Settle ``batch``, but for those who go into the next transaction at once.
+
+        Returns whether there was a session.
+        """
         session, trial = self._session, self._trial(started_at)
         decided = [
             Result(lease, self._decide(lease, finding), trial)
             for lease, finding in zip(batch, findings, strict=True)
         ]
         again = tuple(result.lease for result in decided if result.decision.verdict.at_once)
-        await self._settled([one for one in decided if not one.decision.verdict.at_once])
-        self._session = None
-        if session is None:
-            return None
-        self.pool.give_back(session)
-        return again
+        self._left = again + self._left[len(batch) :]
+        try:
+            await self._settled([one for one in decided if not one.decision.verdict.at_once])
+        except BaseException:
+            if session is not None:
+                session.abort()
+            raise
+        finally:
+            self._session = None
+        if session is not None:
+            self.pool.give_back(session)
+        return session is not None
 
     def _decide(self, lease: Lease, finding: Finding) -> Decision:
         return decide(
@@ -168,6 +176,7 @@ class Delivery:
             lease.history,
             self.terms.policy,
             on_doubt=self.message.on_doubt,
+            is_stand_in=self.terms.is_stand_in,
             now=self.clock.now(),
             jitter=self.clock.random(),
         )
@@ -187,9 +196,10 @@ class Delivery:
             tls=facts.tls,
         )
 
-    async def _hand_back(self, leases: tuple[Lease, ...], why: str) -> None:
+    async def _hand_back(self, why: str) -> None:
         evidence = Evidence(Stage.DATA, NoReply(NoReplyKind.ABANDONED, why))
         trial = self._trial(self.clock.now())
+        leases, self._left = self._left, ()
         await self._settled(
             [Result(lease, self._decide(lease, Finding(evidence)), trial) for lease in leases]
         )

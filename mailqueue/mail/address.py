@@ -16,8 +16,9 @@ _LOCAL = re.compile(rf"{_ATEXT}(?:\.{_ATEXT})*")
 _QUOTED_LOCAL = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\u0080-\U0010ffff]|\\[\x20-\x7e])*"')
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-# Controls, line separators, and surrogates, which have no octets to be sent as.
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Controls, line separators, surrogates, which have no octets to be sent as, and U+FFFD, which
+# stands where somebody could not read what the address really is.
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd\ud800-\udfff]")
 
 
 class InvalidAddressError(ValueError):

@@ -209,7 +209,7 @@ REPLY_CODES: tuple[ReplyCode, ...] = (
     _row(501, _ANY, "RFC 5321 section 4.3.2",
          means="A parameter is malformed: our name at EHLO, the sender at MAIL, "
                "the address at RCPT.",
-         does=_PAUSES_OR_FAILS + _TRIES_HELO + _ENDS_ONLY,
+         does=_PAUSES_OR_FAILS + _ENDS_ONLY,
          advice="At EHLO: give this machine a full host name. Later: correct the address."),
     _row(502, _ANY, "RFC 5321 section 4.2.4",
          means="The relay knows the command but does not implement it.",
@@ -220,7 +220,7 @@ REPLY_CODES: tuple[ReplyCode, ...] = (
          does="Ignored at DATA when every recipient was refused, for it is a consequence; before "
               "MAIL, or asking for authentication, it pauses the relay and charges nothing; "
               "otherwise it fails the recipient at RCPT, else everyone who has no answer yet."
-              + _TRIES_HELO + _ENDS_ONLY,
+              + _ENDS_ONLY,
          advice="Where the text asks for AUTH: configure the relay's user name and password."),
     _row(504, "ehlo auth mail rcpt", "RFC 5321 section 4.2.3, RFC 4954 section 4",
          means="A parameter is not implemented; at AUTH, the mechanism.",
@@ -247,10 +247,10 @@ REPLY_CODES: tuple[ReplyCode, ...] = (
          advice="Correct the address."),
     _row(520, "ehlo mail rcpt data end-of-data",
          means="A refusal that only its text explains; from an expired draft, never standardised.",
-         does=_PAUSES_OR_FAILS + _TRIES_HELO),
+         does=_PAUSES_OR_FAILS),
     _row(521, "greeting ehlo mail rcpt data", "RFC 7504",
          means="This host never takes mail; some relays say it of a blocklisted client.",
-         does=_PAUSES_OR_FAILS + _TRIES_HELO,
+         does=_PAUSES_OR_FAILS,
          advice="At the greeting: check the relay's name, and whether it blocks your address."),
     _row(523, "auth mail end-of-data", "RFC 5248",
          means="Encryption is needed first; from some servers, the mail is too big.",
@@ -304,7 +304,7 @@ REPLY_CODES: tuple[ReplyCode, ...] = (
     _row(550, "greeting ehlo mail rcpt data end-of-data", "RFC 5321 section 4.2.3",
          means="There is no such mailbox, or policy refuses: an unknown user, a blocklist, "
                "a rate limit, a failed SPF, DKIM or DMARC.",
-         does=_PAUSES_OR_FAILS + _TRIES_HELO,
+         does=_PAUSES_OR_FAILS,
          advice="The enhanced code says which: x.1.1 asks for another address, "
                 "x.7.z for a look at the sender, the content and your reputation."),
     _row(551, "rcpt", "RFC 5321 section 3.4",
@@ -328,7 +328,7 @@ REPLY_CODES: tuple[ReplyCode, ...] = (
                "for its content or by policy.",
          does="Ignored at DATA when every recipient was refused, for it is a consequence; before "
               "MAIL it pauses the relay and charges nothing; otherwise it fails the recipient "
-              "at RCPT, else everyone who has no answer yet." + _TRIES_HELO,
+              "at RCPT, else everyone who has no answer yet.",
          advice="At the greeting: ask the operator of the relay why it refuses you. "
                 "After the final dot: look at the content and your reputation."),
     _row(555, "mail rcpt", "RFC 5321 section 4.1.1.11",
@@ -369,7 +369,7 @@ _BY_FIRST_DIGIT = {
             does=_PAUSES_OR_DEFERS + _ENDS_ONLY),
     5: _row(500, _ANY, "RFC 5321 section 4.2",
             means="A code nobody has heard of: the first digit decides, and 5 says no.",
-            does=_PAUSES_OR_FAILS + _TRIES_HELO + _ENDS_ONLY),
+            does=_PAUSES_OR_FAILS + _ENDS_ONLY),
 }
 
 _NOT_A_REPLY_CODE = _row(0, _ANY, "RFC 5321 section 4.2",

@@ -29,6 +29,10 @@ class Rule(StrEnum):
         "unsendable",
         "the relay does not offer what this mail needs, and asking would not change that",
     )
+    STAND_IN_UNFIT = (
+        "stand-in-unfit",
+        "the fallback does not offer what this mail needs: it waits for its own relay",
+    )
     RELAY_OVERLOADED = (
         "relay-overloaded",
         "421 to MAIL: the relay has no room, the relay is paused and nothing is charged",

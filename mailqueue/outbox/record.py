@@ -99,6 +99,7 @@ def _row(result: Result) -> Mapping[str, Any]:
     state = advance(State.SENDING, decision.event, attempts=charged)
     row: dict[str, Any] = {
         "row_id": lease.recipient,
+        "row_lease": lease.token,
         "row_state": str(state),
         "row_due_at": decision.due_at,
     }
@@ -162,7 +163,7 @@ _HELD = select(recipients.c.id, recipients.c.lease, recipients.c.worker).where(
 def _returned() -> Update:
     return (
         update(recipients)
-        .where(recipients.c.id == bindparam("row_id"))
+        .where(recipients.c.id == bindparam("row_id"), recipients.c.lease == bindparam("row_lease"))
         .values(state=bindparam("row_state"), due_at=bindparam("row_due_at"), worker=None)
     )
 

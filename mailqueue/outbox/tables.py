@@ -7,6 +7,7 @@ row and drags no content through the log.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -27,6 +28,7 @@ from sqlalchemy import (
 )
 
 from mailqueue.mail.lifecycle import State
+from mailqueue.mail.priority import Priority
 
 PREFIX: Final = "mailqueue_"
 DEFAULT_RELAY: Final = "default"
@@ -64,8 +66,8 @@ def _message() -> Column[Any]:
     )
 
 
-def _one_of(column: str, values: Any) -> CheckConstraint:
-    listed = ", ".join(f"'{value}'" for value in values)
+def _one_of(column: str, values: Iterable[object]) -> CheckConstraint:
+    listed = ", ".join(str(value) if type(value) is int else f"'{value}'" for value in values)
     return CheckConstraint(text(f"{column} IN ({listed})"), name=column)
 
 
@@ -88,6 +90,7 @@ messages = _table(
     Column("idempotency_key", Text),
     Column("digest", LargeBinary),
     _one_of("on_doubt", ("retry", "hold")),
+    _one_of("priority", map(int, Priority)),
     Index(
         "uq_mailqueue_messages_idempotency_key",
         "idempotency_key",
@@ -143,6 +146,11 @@ recipients = _table(
     Column("last_enhanced", Text),
     Column("last_text", Text),
     _one_of("state", State),
+    _one_of("priority", map(int, Priority)),
+    # A row that waits without a due time is one that nobody would ever look at.
+    CheckConstraint(
+        text("(state IN ('queued', 'deferred', 'sending')) = (due_at IS NOT NULL)"), name="due_at"
+    ),
     # An index of the whole queue would be walked past every waiting row; these hold only
     # the rows that their question is about (see tests/outbox/test_plans.py).
     Index(

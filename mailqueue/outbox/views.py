@@ -59,6 +59,9 @@ SELECT
          THEN (now() - r.due_at) / 1000000 ELSE 0 END AS overdue_seconds,
     CASE WHEN r.state = 'sending' THEN iso(r.due_at) END AS leased_until, r.worker,
     b.breaker, iso(b.since) AS breaker_since, iso(b.probe_at) AS probe_at,
+    CASE WHEN b.breaker <> 'closed' THEN b.stage END AS relay_stage,
+    CASE WHEN b.breaker <> 'closed' THEN b.code END AS relay_code,
+    CASE WHEN b.breaker <> 'closed' THEN b.text END AS relay_text,
     r.attempts, r.doubts, iso(r.last_at) AS last_at, r.last_code, r.last_enhanced, r.last_text,
     iso(r.expires_at) AS expires_at, iso(m.enqueued_at) AS enqueued_at, m.tags
 FROM mailqueue_recipients AS r

@@ -68,6 +68,7 @@ def _create_messages() -> None:
         sa.CheckConstraint(
             "on_doubt IN ('retry', 'hold')", name=op.f("ck_mailqueue_messages_on_doubt")
         ),
+        sa.CheckConstraint("priority IN (0, 1, 2)", name=op.f("ck_mailqueue_messages_priority")),
         sqlite_strict=True,
         # Without it SQLite would give the id of a pruned message to a new one.
         sqlite_autoincrement=True,
@@ -114,6 +115,11 @@ def _create_recipients() -> None:
             "state IN ('queued', 'deferred', 'sending', 'held', "
             "'sent', 'failed', 'expired', 'cancelled')",
             name=op.f("ck_mailqueue_recipients_state"),
+        ),
+        sa.CheckConstraint("priority IN (0, 1, 2)", name=op.f("ck_mailqueue_recipients_priority")),
+        sa.CheckConstraint(
+            "(state IN ('queued', 'deferred', 'sending')) = (due_at IS NOT NULL)",
+            name=op.f("ck_mailqueue_recipients_due_at"),
         ),
         _belongs_to("messages", "message_id", of="recipients"),
         sqlite_strict=True,
@@ -289,6 +295,9 @@ SELECT
          THEN (now() - r.due_at) / 1000000 ELSE 0 END AS overdue_seconds,
     CASE WHEN r.state = 'sending' THEN iso(r.due_at) END AS leased_until, r.worker,
     b.breaker, iso(b.since) AS breaker_since, iso(b.probe_at) AS probe_at,
+    CASE WHEN b.breaker <> 'closed' THEN b.stage END AS relay_stage,
+    CASE WHEN b.breaker <> 'closed' THEN b.code END AS relay_code,
+    CASE WHEN b.breaker <> 'closed' THEN b.text END AS relay_text,
     r.attempts, r.doubts, iso(r.last_at) AS last_at, r.last_code, r.last_enhanced, r.last_text,
     iso(r.expires_at) AS expires_at, iso(m.enqueued_at) AS enqueued_at, m.tags
 FROM mailqueue_recipients AS r

@@ -19,6 +19,7 @@ from mailqueue.mail.reply import (
     Reply,
     Unsendable,
 )
+from mailqueue.mail.rule import Rule
 from mailqueue.mail.schedule import Backoff, History
 from mailqueue.mail.stage import Stage
 from mailqueue.mail.verdict import Outcome
@@ -105,8 +106,6 @@ def test_doubt_is_retried_or_held_as_the_sender_chose(answer: Answer) -> None:
         (Stage.GREETING, Reply(554), False),
         (Stage.STARTTLS, NoReply(NoReplyKind.TLS), False),
         (Stage.AUTH, Reply(535), False),
-        (Stage.MAIL, Reply(530), True),
-        (Stage.MAIL, Reply(421), True),
         (Stage.CONNECT, SHUTDOWN, False),
         (Stage.RCPT, SHUTDOWN, False),
         (Stage.DATA, SHUTDOWN, False),
@@ -122,6 +121,36 @@ def test_what_is_not_the_mails_trouble_hands_it_back_uncharged(
     assert (decision.event, decision.due_at) == (Event.HAND_BACK, AT_ONCE)
     assert not decision.verdict.charged
     assert decision.is_recorded == recorded
+
+
+@pytest.mark.parametrize("code", [421, 530, 535])
+def test_what_came_at_mail_may_be_this_mails_alone_and_waits(code: int) -> None:
+    """Uncharged, but not due at once: or it would be what the relay is probed with each time."""
+    decision = decided(Stage.MAIL, Reply(code))
+
+    assert decision.event is Event.DEFER
+    assert decision.due_at == NOW + 3240 * SECOND  # as long as it has waited, less the jitter
+    assert not decision.verdict.charged
+    assert decision.is_recorded
+
+
+@pytest.mark.parametrize("stage", [Stage.MAIL, Stage.RCPT])
+def test_what_a_fallback_does_not_offer_fails_no_mail(stage: Stage) -> None:
+    """The relay that the mail is meant for may take it: it waits for that one, uncharged."""
+    finding = Finding(Evidence(stage, UNSENDABLE))
+    decision = decide(
+        finding,
+        TRIED_TWICE,
+        POLICY,
+        on_doubt=OnDoubt.RETRY,
+        now=NOW,
+        jitter=JITTER,
+        is_stand_in=True,
+    )
+
+    assert decision.event is Event.DEFER
+    assert decision.verdict.rule is Rule.STAND_IN_UNFIT
+    assert not decision.verdict.charged
 
 
 def test_a_recipient_too_many_goes_in_the_next_transaction() -> None:

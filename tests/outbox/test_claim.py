@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, update
+from sqlalchemy.exc import IntegrityError
 
 from mailqueue.mail.lifecycle import WAITING, State
 from mailqueue.mail.priority import Priority
@@ -209,11 +210,26 @@ def test_the_last_moment_counts(connection: Connection, columns: dict[str, Any])
     assert len(take(connection)) == 1
 
 
-@pytest.mark.parametrize("state", sorted(set(State) - WAITING))
-def test_only_the_waiting_are_claimed(connection: Connection, state: State) -> None:
-    """A due time on a row in any other state, however it got there, sends nothing."""
-    add_message(connection, recipient={"state": state, "due_at": NOW, "finished_at": None})
+def test_a_lease_that_ran_out_is_not_claimed(connection: Connection) -> None:
+    """It falls due again for the janitor, who records the doubt before anybody sends."""
+    add_message(connection, recipient={"state": State.SENDING, "due_at": NOW})
     assert take(connection) == []
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_due_time_and_a_state_that_waits_go_together(
+    connection: Connection, state: State
+) -> None:
+    """No SQL can leave a row that waits and is never looked at, nor one that is sent again."""
+    waits = state in WAITING or state is State.SENDING
+    with pytest.raises(IntegrityError, match="due_at"):
+        add_message(connection, recipient={"state": state, "due_at": None if waits else NOW})
+
+
+def test_a_priority_that_nobody_seeks_is_refused(connection: Connection) -> None:
+    """A claim seeks three priorities; a row of a fourth would wait for ever."""
+    with pytest.raises(IntegrityError, match="priority"):
+        add_message(connection, recipient={"priority": 3})
 
 
 def test_mail_whose_content_is_gone_is_still_leased(connection: Connection) -> None:
@@ -254,7 +270,7 @@ def test_renewing_gives_no_due_time_to_what_is_not_leased(
     connection: Connection, state: State
 ) -> None:
     """A heartbeat that comes after the result does not put mail back into the queue."""
-    number = add_message(connection, recipient={"state": state, "worker": WORKER, "due_at": None})
+    number = add_message(connection, recipient={"state": state, "worker": WORKER})
     assert renew(connection, WORKER, [number], until=NOW + LEASE) == 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ from tests.support.leases import LEASE, take
 from tests.support.rows import NOW, SECOND, add_message
 
 
-def wait_until(connection: Connection, due_at: int | None, **columns: object) -> None:
+def wait_until(connection: Connection, due_at: int | None, **columns: Any) -> None:
     """Add somebody who waits until ``due_at``."""
     add_message(connection, recipient={"due_at": due_at}, **columns)
 

@@ -68,7 +68,7 @@ def test_nothing_unfinished_is_pruned(
 ) -> None:
     """One recipient who still waits keeps the whole message, however old it is."""
     message = add_old(connection)
-    add_recipient(connection, message, state=state, due_at=None)
+    add_recipient(connection, message, state=state)
 
     assert prune(connection, retention) == Pruned(0, 0, None)
 

@@ -42,7 +42,7 @@ Settings = dict[str, Any]
 """A configuration, or a part of it, as it would stand in TOML."""
 
 _QUICK: Settings = {
-    "daemon": {"poll": 0.1, "poll_max": 0.25},
+    "daemon": {"poll": 0.1, "poll_max": 0.25, "drain": 10},
     "limits": {"free_disk": 0},
 }
 
@@ -81,9 +81,12 @@ class OutboxFile:
         self._engine = write_engine(self.url)
         if is_new:
             schema.create(self._engine)
+        self._reader = sqlite3.connect(path, isolation_level=None)
+        self._reader.row_factory = sqlite3.Row
 
     def close(self) -> None:
         """Let go of the file."""
+        self._reader.close()
         self._engine.dispose()
 
     def draft(
@@ -109,8 +112,7 @@ class OutboxFile:
 
     def query(self, sql: str, *values: Any) -> list[sqlite3.Row]:
         """Return the rows that ``sql`` finds."""
-        with self._shell() as connection:
-            return connection.execute(sql, values).fetchall()
+        return self._reader.execute(sql, values).fetchall()
 
     def value(self, sql: str, *values: Any) -> Any:
         """Return the only column of the only row."""
@@ -119,8 +121,8 @@ class OutboxFile:
 
     def execute(self, sql: str, *values: Any) -> None:
         """Change something as a person with a shell would: without our engine, and unannounced."""
-        with self._shell() as connection:
-            connection.execute(sql, values)
+        with contextlib.closing(sqlite3.connect(self.path, timeout=10)) as shell, shell:
+            shell.execute(sql, values)
 
     def states(self) -> Counter[str]:
         """Return how many recipients are in each state."""
@@ -158,14 +160,11 @@ class OutboxFile:
         return row
 
     @contextlib.contextmanager
-    def _shell(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.path, timeout=10)
-        connection.row_factory = sqlite3.Row
-        try:
-            with connection:
-                yield connection
-        finally:
-            connection.close()
+    def locked(self) -> Iterator[None]:
+        """Keep everybody else from writing for a while, as a forgotten shell does."""
+        with contextlib.closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
 
 
 def leading_to(relay: ScriptedRelay, **keys: Any) -> Settings:
@@ -177,7 +176,8 @@ def settings_for(outbox: OutboxFile, relays: Mapping[str, Settings], **sections:
     """Return a whole configuration; ``sections`` go over what makes a daemon of tests quick."""
     names = {*_QUICK, *sections}
     merged = {name: _QUICK.get(name, {}) | sections.get(name, {}) for name in names}
-    return {"database": {"url": outbox.url}, "relays": dict(relays), **merged}
+    database = {"url": outbox.url} | merged.pop("database", {})
+    return {"database": database, "relays": dict(relays), **merged}
 
 
 async def until(
@@ -190,7 +190,7 @@ async def until(
     try:
         async with asyncio.timeout(timeout):
             while not condition():  # noqa: ASYNC110 - a file does not tell when it has changed
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.01)
     except TimeoutError:
         raise TimeoutError(f"not within {timeout} s: {what()}") from None
 
