@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from mailqueue.errors import (
         AddressError,
+        ConfigError,
         ContentError,
         IdempotencyError,
         LimitError,
@@ -50,6 +51,7 @@ __all__ = [
     "AddressError",
     "AsyncOutbox",
     "Cancellation",
+    "ConfigError",
     "ContentError",
     "IdempotencyError",
     "LastReply",

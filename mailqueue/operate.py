@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+from os import PathLike
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +17,7 @@ from mailqueue.outbox.acts import Act, Selection, act, of_messages
 from mailqueue.outbox.doorbell import ring_after_commit
 from mailqueue.outbox.engine import BUSY_TIMEOUT, write_engine
 from mailqueue.outbox.faults import translating
+from mailqueue.outbox.location import parse_url
 from mailqueue.outbox.schema import check
 from mailqueue.outbox.tables import recipients
 
@@ -29,7 +31,7 @@ def login_name() -> str:
 
 
 class Operator:
-    """Somebody who decides about mail that is in the outbox at ``place``, a URL or an engine.
+    """Somebody who decides about mail in the outbox at ``place``: a URL, a path or an engine.
 
     ``actor`` is the name that stands on record with each decision; by default the login name.
 
@@ -41,7 +43,7 @@ class Operator:
 
     def __init__(
         self,
-        place: str | URL | Engine,
+        place: str | URL | PathLike[str] | Engine,
         *,
         actor: str | None = None,
         clock: Clock | None = None,
@@ -49,7 +51,9 @@ class Operator:
     ) -> None:
         self._is_own = not isinstance(place, Engine)
         self._engine = (
-            place if isinstance(place, Engine) else write_engine(place, busy_timeout=busy_timeout)
+            place
+            if isinstance(place, Engine)
+            else write_engine(parse_url(place), busy_timeout=busy_timeout)
         )
         self._actor = actor or login_name()
         self._clock = clock or SystemClock()

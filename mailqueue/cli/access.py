@@ -42,6 +42,11 @@ class Access:
     busy_timeout: float
     config: Config | None = None
 
+    @property
+    def default_relay(self) -> str | None:
+        """The name of the relay for mail that names none, as far as a configuration says it."""
+        return None if self.config is None else self.config.default_relay.name
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Give a connection that cannot write, in a transaction of its own.
@@ -60,7 +65,7 @@ class Access:
         from mailqueue.outbox.engine import read_engine
         from mailqueue.outbox.faults import translating
 
-        with translating(self.url):
+        with translating(self.url, reading=True):
             engine = read_engine(self.url, busy_timeout=self.busy_timeout)
             try:
                 with engine.begin() as connection:

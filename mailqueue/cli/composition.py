@@ -12,9 +12,10 @@ import click
 from mailqueue.cli.exits import Exit, Failure
 from mailqueue.client.intake import draft
 from mailqueue.client.limits import Limits
+from mailqueue.client.mailbox import envelope_address
 from mailqueue.client.outgoing import Outgoing
 from mailqueue.clock import Clock
-from mailqueue.errors import ContentError
+from mailqueue.errors import AddressError, ContentError
 from mailqueue.outbox.enqueue import Draft
 
 NULL_SENDERS = ("", "<>")
@@ -38,6 +39,7 @@ def compose(writing: Writing, *, clock: Clock, limits: Limits) -> Draft:
     Raises `click.UsageError` where something is missing, `Failure` for a file that cannot be
     read, and what `mailqueue.client.intake.draft` raises.
     """
+    _check_addresses(writing)
     message = _plain_text(writing) if writing.file is None else _whole(writing, writing.file)
     outgoing = Outgoing(message, sender=writing.sender, recipients=writing.recipients or None)
     return draft(outgoing, clock=clock, limits=limits)
@@ -62,15 +64,31 @@ def _plain_text(writing: Writing) -> EmailMessage:
     if writing.sender in NULL_SENDERS:
         raise click.UsageError("the null sender leaves From empty: give a message with --file")
     message = EmailMessage()
-    try:
-        message["From"] = writing.sender
-        message["To"] = ", ".join(writing.recipients)
-        message["Subject"] = SUBJECT if writing.subject is None else writing.subject
-        message.set_content(_standard_input() if writing.body is None else writing.body)
-    except ValueError as error:
-        # A line break in an address or subject would begin another header field.
-        raise ContentError(f"this cannot be made a message: {error}") from None
+    _put(message, "From", writing.sender, option="--from")
+    _put(message, "To", ", ".join(writing.recipients), option="--to")
+    subject = SUBJECT if writing.subject is None else writing.subject
+    _put(message, "Subject", subject, option="--subject")
+    message.set_content(_standard_input() if writing.body is None else writing.body)
     return message
+
+
+def _put(message: EmailMessage, field: str, value: str, *, option: str) -> None:
+    try:
+        message[field] = value
+    except ValueError as error:
+        # A line break would begin another header field.
+        raise ContentError(f"{option} {value!r} cannot stand in a header: {error}") from None
+
+
+def _check_addresses(writing: Writing) -> None:
+    given = [("--to", address) for address in writing.recipients]
+    if writing.sender is not None and writing.sender not in NULL_SENDERS:
+        given.append(("--from", writing.sender))
+    for option, address in given:
+        try:
+            envelope_address(address)
+        except AddressError as error:
+            raise ContentError(f"{option} {error}") from None
 
 
 def _standard_input() -> str:

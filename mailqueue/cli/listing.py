@@ -15,6 +15,7 @@ from mailqueue.cli.access import Access, takes_outbox
 from mailqueue.mail.lifecycle import State
 
 if TYPE_CHECKING:
+    from mailqueue.cli.waiting import Surroundings
     from mailqueue.outbox.lookup import Listed
 
 PAGE = 500
@@ -33,7 +34,7 @@ UNFINISHED = tuple(state for state in State if not state.is_final)
     multiple=True,
     help="Only recipients in this state; may be repeated. By default all that are not final.",
 )
-@click.option("--relay", metavar="NAME", help="Only mail for this relay.")
+@click.option("--relay", metavar="NAME", help="Only mail for this relay, also as the default one.")
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
@@ -46,20 +47,33 @@ def list_(access: Access, as_json: bool, limit: int | None, **wanted: Any) -> No
     """List what waits, and why.
 
     One line per recipient, oldest first: on a terminal a table, otherwise plain columns with
-    "-" for nothing. DUE is when the next attempt is due. With --json, instants are ISO-8601
+    "-" for nothing. DUE is when the next attempt is due, REASON the last reply, or why the relay is
+    paused. With --json, instants are ISO-8601
     text in UTC, apart from arrival_time, which is in seconds as with Postfix.
     """
     is_table = sys.stdout.isatty() and not as_json
     # One more than is shown tells whether there are more.
     most = limit or (SCREENFUL + 1 if is_table else None)
-    found = _begun(_recipients(access, most, **wanted))
+    around = _surroundings(access)
+    found = _begun(_recipients(access, around, most, **wanted))
     if is_table:
-        _show_table([*found], most=limit or SCREENFUL)
+        _show_table([*found], around, most=limit or SCREENFUL)
         return
     from mailqueue.cli.rows import HEADER, json_lines, plain
 
-    for line in json_lines(found) if as_json else chain([HEADER], map(plain, found)):
+    rows = (plain(listed, around) for listed in found)
+    for line in json_lines(found, around) if as_json else chain([HEADER], rows):
         click.echo(line)
+
+
+def _surroundings(access: Access) -> Surroundings:
+    from mailqueue.cli.waiting import Surroundings
+    from mailqueue.clock import SystemClock
+    from mailqueue.outbox import relays
+
+    with access.reading() as connection:
+        rows = relays.load(connection)
+    return Surroundings(rows, access.default_relay, now=SystemClock().now())
 
 
 def _begun(found: Iterator[Listed]) -> Iterator[Listed]:
@@ -68,17 +82,23 @@ def _begun(found: Iterator[Listed]) -> Iterator[Listed]:
 
 
 def _recipients(
-    access: Access, most: int | None, *, states: tuple[str, ...], relay: str | None
+    access: Access,
+    around: Surroundings,
+    most: int | None,
+    *,
+    states: tuple[str, ...],
+    relay: str | None,
 ) -> Iterator[Listed]:
     """Yield recipients page by page, with no transaction open in between."""
     from mailqueue.outbox.lookup import listing
 
     chosen = _chosen(states)
+    wanted = () if relay is None else around.names(relay)
     after, left = 0, most
     while left is None or left > 0:
         most_now = PAGE if left is None else min(PAGE, left)
         with access.reading() as connection:
-            page = [*listing(connection, states=chosen, relay=relay, limit=most_now, after=after)]
+            page = [*listing(connection, states=chosen, relays=wanted, limit=most_now, after=after)]
         yield from page
         if len(page) < most_now:
             return
@@ -92,14 +112,13 @@ def _chosen(states: tuple[str, ...]) -> tuple[State, ...]:
     return tuple(map(State, states)) or UNFINISHED
 
 
-def _show_table(rows: list[Listed], *, most: int) -> None:
+def _show_table(rows: list[Listed], around: Surroundings, *, most: int) -> None:
     from mailqueue.cli.table import table
-    from mailqueue.clock import SystemClock
 
     if not rows:
         click.echo("nothing is in the queue")
         return
     width, colour = shutil.get_terminal_size().columns, not os.environ.get("NO_COLOR")
-    click.echo(table(rows[:most], now=SystemClock().now(), width=width, colour=colour), nl=False)
+    click.echo(table(rows[:most], around, width=width, colour=colour), nl=False)
     if len(rows) > most:
         click.echo(f"the first {most}; --limit shows more, and a pipe gets all")

@@ -43,12 +43,13 @@ _SECTIONS: Sections = {
 
 _EPILOG = """\b
 Exit status (sysexits.h):
-   0  done                       70  a fault of mailqueue itself
-  64  the command is miswritten  74  reading or writing failed
-  65  bad message or data        75  not now; try again later
-  66  no such message or file    77  not permitted
-  67  a recipient is refused     78  configuration or tables need a person
-  69  it cannot be done         130  interrupted
+   0  done
+  64  the command is miswritten  73  a file or directory cannot be made
+  65  bad message or data        74  reading or writing failed
+  66  no such message or mail    75  not now; try again later
+  67  a recipient is refused     77  not permitted
+  69  it cannot be done          78  configuration missing or wrong, or tables
+  70  a fault of mailqueue      130  interrupted
 
 A message is named by its number or by its Message-ID. $MAILQUEUE_CONFIG names the
 configuration file, $MAILQUEUE_DATABASE__URL the outbox; NO_COLOR is honoured."""

@@ -8,9 +8,10 @@ from itertools import groupby
 from typing import Any, Final
 
 from mailqueue.cli.output import instant, iso, one_line
+from mailqueue.cli.waiting import Surroundings, pause
 from mailqueue.clock import MICROSECONDS
 from mailqueue.mail.lifecycle import State
-from mailqueue.outbox.lookup import LastReply, Listed, RecipientStatus
+from mailqueue.outbox.lookup import Listed, RecipientStatus
 
 _WIDTHS: Final = (8, 9, 20, 5, 10, 28, 28)
 _QUEUE_NAMES: Final = (
@@ -22,7 +23,7 @@ _QUEUE_NAMES: Final = (
 """Postfix's names, which a message has but one of: the first that fits one of its recipients."""
 
 
-def plain(listed: Listed) -> str:
+def plain(listed: Listed, around: Surroundings) -> str:
     """Return one recipient as a line of columns; nothing is cut, and only the last may be empty."""
     recipient = listed.recipient
     at = due_at(recipient)
@@ -34,7 +35,7 @@ def plain(listed: Listed) -> str:
         recipient.relay,
         sender(listed),
         recipient.address,
-        "" if recipient.last is None else reply(recipient.last),
+        reason(recipient, around),
     )
 
 
@@ -48,8 +49,11 @@ def sender(listed: Listed) -> str:
     return listed.sender or "<>"
 
 
-def reply(last: LastReply) -> str:
-    """Return the last reply on one line."""
+def reason(recipient: RecipientStatus, around: Surroundings) -> str:
+    """Return on one line the last reply, or where there is none why the relay is paused."""
+    last = recipient.last
+    if last is None:
+        return one_line(pause(recipient, around))
     parts = (str(last.code or ""), last.enhanced or "", last.text)
     return one_line(" ".join(filter(None, parts)))
 
@@ -63,17 +67,17 @@ def _aligned(*cells: str) -> str:
 HEADER: Final = _aligned("ID", "STATE", "DUE", "TRIES", "RELAY", "SENDER", "RECIPIENT", "REASON")
 
 
-def json_lines(found: Iterable[Listed]) -> Iterator[str]:
+def json_lines(found: Iterable[Listed], around: Surroundings) -> Iterator[str]:
     """Yield one line of JSON per message: postqueue's names (postqueue(1)), and ours besides.
 
     A message has those of its recipients that are in ``found``. Pure ASCII: what would act on a
     terminal is escaped.
     """
     for _, group in groupby(found, key=lambda listed: listed.message):
-        yield json.dumps(_message([*group]))
+        yield json.dumps(_message([*group], around))
 
 
-def _message(group: Sequence[Listed]) -> dict[str, Any]:
+def _message(group: Sequence[Listed], around: Surroundings) -> dict[str, Any]:
     first = group[0]
     return {
         "queue_name": _queue_name({listed.recipient.state for listed in group}),
@@ -82,7 +86,7 @@ def _message(group: Sequence[Listed]) -> dict[str, Any]:
         "message_size": first.size,
         "forced_expire": False,
         "sender": first.sender,
-        "recipients": [_recipient(listed.recipient) for listed in group],
+        "recipients": [_recipient(listed.recipient, around) for listed in group],
         "message_id": first.message_id,
         "enqueued_at": iso(first.enqueued_at),
         "tags": dict(first.tags),
@@ -93,9 +97,9 @@ def _queue_name(states: set[State]) -> str:
     return next((name for state, name in _QUEUE_NAMES if state in states), "finished")
 
 
-def _recipient(recipient: RecipientStatus) -> dict[str, Any]:
-    last = recipient.last
-    delayed = {} if last is None or recipient.state.is_final else {"delay_reason": reply(last)}
+def _recipient(recipient: RecipientStatus, around: Surroundings) -> dict[str, Any]:
+    why = "" if recipient.state.is_final else reason(recipient, around)
+    delayed = {"delay_reason": why} if why else {}
     return {"address": recipient.address, **delayed, **status(recipient)}
 
 

@@ -62,13 +62,13 @@ def run(
 def _loader(config_file: str | None, overrides: Mapping[str, str | None]) -> Callable[[], Loaded]:
     """Return what reads the configuration, at the start and at each reload.
 
-    What the command line says goes the way of the environment, so that it is checked and told
-    in the log like everything else, and a reload does not forget it.
+    What the command line says is checked and told in the log like everything else, and a
+    reload does not forget it.
     """
     from mailqueue.config import load
 
     given = {name: value for name, value in overrides.items() if value}
-    return lambda: load(config_file, environ={**os.environ, **given})
+    return lambda: load(config_file, options=given)
 
 
 def _begin_log(loaded: Loaded) -> Loaded:

@@ -47,17 +47,18 @@ def send(config_file: str | None, relay: str | None, **written: Any) -> None:
     from mailqueue.cli.composition import Writing, compose
     from mailqueue.cli.conversation import converse
     from mailqueue.cli.verdicts import report, status
+    from mailqueue.client.configured import limits_of
     from mailqueue.clock import SystemClock
     from mailqueue.config import load
 
     config = load(config_file).config
     settings = _chosen(config, relay)
     clock = SystemClock()
-    draft = compose(Writing(**written), clock=clock, limits=_limits(config))
+    draft = compose(Writing(**written), clock=clock, limits=limits_of(config))
     findings = asyncio.run(converse(settings, draft, clock=clock, show=click.echo))
     click.echo()
     for recipient, finding in zip(draft.envelope.recipients, findings, strict=True):
-        click.echo(report(recipient, finding))
+        click.echo(report(recipient, finding, relay=settings.name))
     raise click.exceptions.Exit(status(findings))
 
 
@@ -70,9 +71,3 @@ def _chosen(config: Config, name: str | None) -> RelaySettings:
             f"{name} is not a relay; choose one of: {known}", param_hint="'--relay'"
         )
     return config.relays[name]
-
-
-def _limits(config: Config) -> Any:
-    from mailqueue.client.limits import Limits
-
-    return Limits(**config.limits.model_dump())

@@ -44,14 +44,13 @@ def show(access: Access, message: str, as_json: bool, body: bool) -> None:
     with access.reading() as connection:
         told = story(connection, message_number(connection, message))
         rows = relays.load(connection)
-    default = None if access.config is None else access.config.default_relay.name
     if as_json:
         click.echo(_as_json(told))
         return
     from mailqueue.cli.story import tell
     from mailqueue.cli.waiting import Surroundings
 
-    click.echo(tell(told, Surroundings(rows, default, now=SystemClock().now())))
+    click.echo(tell(told, Surroundings(rows, access.default_relay, now=SystemClock().now())))
 
 
 def _as_json(told: Story) -> str:

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mailqueue.cli.output import one_line, relative
-from mailqueue.cli.rows import due_at, reply, sender
+from mailqueue.cli.rows import due_at, reason, sender
+from mailqueue.cli.waiting import Surroundings
 from mailqueue.mail.lifecycle import State
 from mailqueue.outbox.lookup import Listed
 
@@ -25,11 +26,11 @@ STATE_COLOURS: Final = {
     State.EXPIRED: "red",
     State.CANCELLED: "bright_black",
 }
-_COLUMNS: Final = ("ID", "State", "Due", "Tries", "Relay", "From", "To", "Last reply")
+_COLUMNS: Final = ("ID", "State", "Due", "Tries", "Relay", "From", "To", "Reason")
 
 
-def table(rows: Iterable[Listed], *, now: int, width: int, colour: bool) -> str:
-    """Return ``rows`` as a table for a terminal of ``width`` columns; instants as of ``now``.
+def table(rows: Iterable[Listed], around: Surroundings, *, width: int, colour: bool) -> str:
+    """Return ``rows`` as a table for a terminal of ``width`` columns; instants as seen from now.
 
     Cells are text and never markup: a relay that says ``[red]`` says just that.
     """
@@ -37,7 +38,7 @@ def table(rows: Iterable[Listed], *, now: int, width: int, colour: bool) -> str:
     for column in _COLUMNS:
         drawn.add_column(column, overflow="fold")
     for row in rows:
-        drawn.add_row(*_cells(row, now))
+        drawn.add_row(*_cells(row, around))
     written = StringIO()
     console = Console(
         file=written,
@@ -50,16 +51,16 @@ def table(rows: Iterable[Listed], *, now: int, width: int, colour: bool) -> str:
     return written.getvalue()
 
 
-def _cells(listed: Listed, now: int) -> list[Text]:
+def _cells(listed: Listed, around: Surroundings) -> list[Text]:
     recipient = listed.recipient
     at = due_at(recipient)
     return [
         Text(str(listed.message)),
         Text(recipient.state, STATE_COLOURS[recipient.state]),
-        Text("" if at is None else relative(at, now)),
+        Text("" if at is None else relative(at, around.now)),
         Text(str(recipient.attempts)),
         Text(one_line(recipient.relay)),
         Text(one_line(sender(listed))),
         Text(one_line(recipient.address)),
-        Text("" if recipient.last is None else reply(recipient.last)),
+        Text(reason(recipient, around)),
     ]

@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from mailqueue.cli.output import instant, relative
 from mailqueue.mail.lifecycle import Event, State
 from mailqueue.mail.verdict import Outcome
+from mailqueue.outbox.lookup import RecipientStatus
 from mailqueue.outbox.relays import RelayRow
 from mailqueue.outbox.story import Action, Attempt, RecipientStory
 from mailqueue.outbox.tables import DEFAULT_RELAY
+
+_WAITING = (State.QUEUED, State.DEFERRED)
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What is known besides the message: the relays' rows, the default relay's name, the time.
 
-    ``default`` is None where no configuration was read; ``now`` in epoch microseconds.
+    ``default`` is that of the configuration, None where none was read; what the daemon wrote
+    into the rows goes before it. ``now`` in epoch microseconds.
     """
 
     relays: Mapping[str, RelayRow]
@@ -26,11 +30,19 @@ class Surroundings:
 
     def relay(self, name: str) -> RelayRow | None:
         """Return the row of the relay that takes mail of this name, as far as it is known."""
-        if name != DEFAULT_RELAY or name in self.relays:
-            return self.relays.get(name)
-        if self.default is not None:
-            return self.relays.get(self.default)
-        return next(iter(self.relays.values())) if len(self.relays) == 1 else None
+        found = self._default if name == DEFAULT_RELAY else name
+        return None if found is None else self.relays.get(found)
+
+    def names(self, relay: str) -> tuple[str, ...]:
+        """Return the names that mail for ``relay`` carries: its own, and if it is one "default"."""
+        return (relay, DEFAULT_RELAY) if relay == self._default else (relay,)
+
+    @property
+    def _default(self) -> str | None:
+        told = next((row.name for row in self.relays.values() if row.is_default), self.default)
+        if told is None and len(self.relays) == 1:
+            return next(iter(self.relays))
+        return told
 
     def when(self, at: int) -> str:
         """Return an instant, and how far it is from now."""
@@ -44,7 +56,7 @@ def waits_for(told: RecipientStory, around: Surroundings) -> Iterator[str]:
             yield _leased(told, around)
         case State.HELD:
             yield _held(told, around)
-        case State.QUEUED | State.DEFERRED:
+        case state if state in _WAITING:
             yield _due(told, around)
             yield from _paused(told.status.relay, around)
 
@@ -75,12 +87,23 @@ def _paused(name: str, around: Surroundings) -> Iterator[str]:
         return
     yield f"relay {row.name} is paused since {around.when(row.since)}"
     if row.text is not None:
-        said = " ".join(filter(None, (str(row.code or ""), row.enhanced, row.text)))
-        yield f"its last trouble, at {row.stage!s}: {said}"
+        yield f"its last trouble, at {row.stage!s}: {_said(row)}"
     if row.breaker == "probing":
         yield "one mail is on its way to probe it"
     elif row.probe_at is not None:
         yield f"its next probe is {around.when(row.probe_at)}"
+
+
+def pause(recipient: RecipientStatus, around: Surroundings) -> str:
+    """Say in one sentence that the relay of a recipient that waits is paused; empty if not."""
+    row = around.relay(recipient.relay)
+    if row is None or row.breaker == "closed" or recipient.state not in _WAITING:
+        return ""
+    return f"relay {row.name} is paused" + (f": {_said(row)}" if row.text is not None else "")
+
+
+def _said(row: RelayRow) -> str:
+    return " ".join(filter(None, (str(row.code or ""), row.enhanced, row.text)))
 
 
 def _held(told: RecipientStory, around: Surroundings) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from os import PathLike
 from typing import Final
 
 from sqlalchemy import URL, Engine
@@ -28,7 +29,7 @@ class Access:
     _lock: threading.Lock
     _is_prepared: bool
 
-    def __init__(self, place: str | URL | Engine, busy_timeout: float) -> None:
+    def __init__(self, place: str | URL | PathLike[str] | Engine, busy_timeout: float) -> None:
         self.busy_timeout: Final = busy_timeout
         self._own: tuple[Engine, ...] = ()
         if isinstance(place, Engine):
@@ -74,7 +75,7 @@ class Access:
 class AsyncAccess:
     """The engines of an `AsyncOutbox`, in one event loop."""
 
-    def __init__(self, place: str | URL | AsyncEngine, busy_timeout: float) -> None:
+    def __init__(self, place: str | URL | PathLike[str] | AsyncEngine, busy_timeout: float) -> None:
         self.busy_timeout: Final = busy_timeout
         self._own: tuple[AsyncEngine, ...] = ()
         if isinstance(place, AsyncEngine):
@@ -108,8 +109,8 @@ class AsyncAccess:
             await engine.dispose()
 
 
-def _absolute(url: str | URL) -> URL:
-    """Return ``url`` so that it means the same file wherever the process goes later."""
-    known = parse_url(url)
+def _absolute(place: str | URL | PathLike[str]) -> URL:
+    """Return the URL of ``place``, the same file wherever the process goes later."""
+    known = parse_url(place)
     path = database_path(known)
     return known if path is None else URL.create("sqlite", database=str(path))

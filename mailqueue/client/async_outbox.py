@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
+from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar, Unpack
 
@@ -17,6 +19,7 @@ from sqlalchemy.ext.asyncio import (
 
 from mailqueue.client.access import AsyncAccess
 from mailqueue.client.cancellation import Cancellation
+from mailqueue.client.configured import read_configuration
 from mailqueue.client.limits import Limits
 from mailqueue.client.outgoing import Outgoing, Sendable, Wishes
 from mailqueue.client.producer import Producer
@@ -35,15 +38,15 @@ AsyncTransaction: TypeAlias = "AsyncConnection | AsyncSession | async_scoped_ses
 class AsyncOutbox:
     """`Outbox`, awaited: the same verbs, rules and errors.
 
-    ``place`` is a URL or the application's `sqlalchemy.ext.asyncio.AsyncEngine`. It belongs to
-    one event loop; close it before that ends, with `close` or ``async with``. A verb that is
+    ``place`` is a URL, a path or the application's `sqlalchemy.ext.asyncio.AsyncEngine`. It belongs
+    to one event loop; close it before that ends, with `close` or ``async with``. A verb that is
     cancelled ends when its transaction has: whether that was committed, `status` or the
     same idempotency key tells.
     """
 
     def __init__(
         self,
-        place: str | URL | AsyncEngine,
+        place: str | URL | PathLike[str] | AsyncEngine,
         *,
         limits: Limits | None = None,
         clock: Clock | None = None,
@@ -53,6 +56,12 @@ class AsyncOutbox:
         self._producer = Producer(
             self._access.url, limits=limits or Limits(), clock=clock or SystemClock()
         )
+
+    @classmethod
+    def from_config(cls, path: Path | str | None = None, *, clock: Clock | None = None) -> Self:
+        """Return the outbox that the configuration names, as `Outbox.from_config` does."""
+        database, limits = read_configuration(path)
+        return cls(database.url, limits=limits, clock=clock, busy_timeout=database.busy_timeout)
 
     async def enqueue(
         self,

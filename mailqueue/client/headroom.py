@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from mailqueue.client.limits import Limits
+from mailqueue.client.limits import Limits, place_of
 from mailqueue.clock import Clock
 from mailqueue.errors import LimitError
 from mailqueue.outbox.volume import queued_octets, stored_octets
@@ -52,7 +52,8 @@ class Headroom:
         if free - octets < floor:
             raise LimitError(
                 f"the disk of {path} has {free:,} octets free, and {floor:,} must stay free "
-                "(free_disk); nothing was stored. Make room, or lower the limit",
+                "(free_disk); nothing was stored. Make room, or lower the limit: "
+                + place_of("free_disk"),
                 limit=floor,
                 actual=free,
             )
@@ -65,7 +66,8 @@ class Headroom:
         if queued + octets > limit:
             raise LimitError(
                 f"{queued:,} octets are queued already and the limit is {limit:,} (queued_size); "
-                "nothing was stored. See why the mail does not go, or raise the limit",
+                "nothing was stored. See why the mail does not go, or raise the limit: "
+                + place_of("queued_size"),
                 limit=limit,
                 actual=queued,
             )

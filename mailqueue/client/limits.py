@@ -36,12 +36,21 @@ class Limits:
                 raise ValueError(f"the limit {limit.name} cannot be less than zero")
 
 
+def place_of(limit: str) -> str:
+    """Say where the limit of this name is set: in the code, or in a configuration that is read."""
+    return (
+        f"it stands in Outbox(url, limits=Limits({limit}=...)), or for Outbox.from_config() and "
+        f"`mailqueue send` under [limits] in the configuration, as {limit}"
+    )
+
+
 def check_size(octets: int, limits: Limits) -> None:
     """Raise `LimitError` for a message that is too large; ``octets`` as on the wire."""
     if limits.message_size is not None and octets > limits.message_size:
         raise LimitError(
             f"the message has {octets:,} octets and the limit is {limits.message_size:,} "
-            "(message_size); send a link to what it carries, or raise the limit",
+            "(message_size); send a link to what it carries, or raise the limit: "
+            + place_of("message_size"),
             limit=limits.message_size,
             actual=octets,
         )
@@ -52,7 +61,8 @@ def check_recipients(count: int, limits: Limits) -> None:
     if limits.recipients is not None and count > limits.recipients:
         raise LimitError(
             f"the message has {count:,} recipients and the limit is {limits.recipients:,} "
-            "(recipients); enqueue it several times, with a part of them each",
+            "(recipients); enqueue it several times, with a part of them each, or raise the limit: "
+            + place_of("recipients"),
             limit=limits.recipients,
             actual=count,
         )

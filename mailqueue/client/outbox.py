@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias, TypeVar, Unpack
 
@@ -11,6 +13,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from mailqueue.client.access import Access
 from mailqueue.client.cancellation import Cancellation
+from mailqueue.client.configured import read_configuration
 from mailqueue.client.limits import Limits
 from mailqueue.client.outgoing import Outgoing, Sendable, Wishes
 from mailqueue.client.producer import Producer
@@ -29,9 +32,10 @@ Transaction: TypeAlias = "Connection | Session | scoped_session[Session]"
 class Outbox:
     """Puts mail into the outbox, from where the daemon sends it.
 
-    ``place``: the outbox's URL (``sqlite:///outbox.db``), or the application's own
-    `sqlalchemy.Engine` where the tables stand in its database. A SQLite file that does not
-    exist, or is empty, becomes an outbox at the first use.
+    ``place``: the outbox's URL (``sqlite:///outbox.db``) or the `pathlib.Path` of its file, or
+    the application's own `sqlalchemy.Engine` where the tables stand in its database. A SQLite
+    file that does not exist, or is empty, becomes an outbox at the first use. ``limits``: what
+    it takes on; those of the configuration bind an outbox of `from_config` only.
 
     Threads may share one. After a fork the child opens connections of its own; an engine of the
     application's is to be treated as SQLAlchemy says. `close`, or ``with``, gives the
@@ -45,7 +49,7 @@ class Outbox:
 
     def __init__(
         self,
-        place: str | URL | Engine,
+        place: str | URL | PathLike[str] | Engine,
         *,
         limits: Limits | None = None,
         clock: Clock | None = None,
@@ -55,6 +59,17 @@ class Outbox:
         self._producer = Producer(
             self._access.url, limits=limits or Limits(), clock=clock or SystemClock()
         )
+
+    @classmethod
+    def from_config(cls, path: Path | str | None = None, *, clock: Clock | None = None) -> Self:
+        """Return the outbox that the configuration names, with its busy timeout and its [limits].
+
+        ``path`` is the file; by default $MAILQUEUE_CONFIG, or /etc/mailqueue/config.toml if it
+        is there, or the defaults. It need hold no relay, and no password is read. Raises
+        `ConfigError`.
+        """
+        database, limits = read_configuration(path)
+        return cls(database.url, limits=limits, clock=clock, busy_timeout=database.busy_timeout)
 
     def enqueue(
         self,

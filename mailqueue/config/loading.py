@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,18 +40,21 @@ def load(
     environ: Mapping[str, str] | None = None,
     system_file: Path = SYSTEM_FILE,
     with_secrets: bool = True,
+    options: Mapping[str, str] | None = None,
 ) -> Loaded:
     """Read, merge and check the configuration; may be called again at any time (SIGHUP).
 
     The file is ``path``, else $MAILQUEUE_CONFIG, else ``system_file`` if it exists, else
     none. The environment goes over the file, and the file over the defaults.
     ``with_secrets``: whether the files of passwords must be there and readable. Whoever only
-    looks into the outbox may not read them, and need not.
+    looks into the outbox may not read them, and need not. ``options`` are variables like those
+    of the environment, and over them, that a command line stands for.
 
     Raises ConfigError, whose text names each key that is wrong, its value and the remedy,
     and no secret.
     """
-    environ = os.environ if environ is None else environ
+    options = options or {}
+    environ = {**(os.environ if environ is None else environ), **options}
     file = find_file(path, environ, system_file)
     written = read_file(file) if file else {}
     overrides = read_environment(environ, _relays(written))
@@ -64,7 +67,7 @@ def load(
     about_files = file_warnings(config, file, environ) if with_secrets else ()
     return Loaded(
         config,
-        source=_source(config, given, file, overrides),
+        source=_source(config, given, file, _said(overrides, options)),
         warnings=(*_warnings(overrides), *about_files),
         file=file,
     )
@@ -117,12 +120,18 @@ def _warnings(overrides: Overrides) -> Iterator[str]:
         yield f"{name} is set and not read; if it is meant for mailqueue, write {meant}"
 
 
+def _said(overrides: Overrides, options: Mapping[str, str]) -> list[str]:
+    """Say what goes over the file, and from where."""
+    by_option = [".".join(path) for path, name in overrides.variables.items() if name in options]
+    from_outside = [name for name in overrides.variables.values() if name not in options]
+    places = {"the environment": from_outside, "the command line": by_option}
+    return [f"over it from {place}: {', '.join(found)}" for place, found in places.items() if found]
+
+
 def _source(
-    config: Config, given: Mapping[str, Any], file: Path | None, overrides: Overrides
+    config: Config, given: Mapping[str, Any], file: Path | None, said: Sequence[str]
 ) -> str:
-    parts = [f"configuration from {file}" if file else "no configuration file"]
-    if overrides.variables:
-        parts.append(f"over it from the environment: {', '.join(overrides.variables.values())}")
+    parts = [f"configuration from {file}" if file else "no configuration file", *said]
     defaults = []
     if "url" not in given.get("database", {}):
         defaults.append(f"the outbox {_outbox(config)}")

@@ -79,6 +79,12 @@ class Config(Section):
             )
         elif chosen is not None and chosen not in self.relays:
             yield Clash(("daemon", "default_relay"), f"is not a relay; choose one of: {known}")
+        elif chosen not in (None, DEFAULT_RELAY) and DEFAULT_RELAY in self.relays:
+            yield Clash(
+                ("daemon", "default_relay"),
+                f'is not the relay called "{DEFAULT_RELAY}", whose mail would go there; choose '
+                "that one, or give it another name",
+            )
 
     def _fallback_clashes(self) -> Iterator[Clash]:
         fallbacks = {name: relay.fallback for name, relay in self.relays.items()}

@@ -11,7 +11,7 @@ from pydantic_settings import NoDecode
 
 from mailqueue.config.host import EhloName, Host, IpAddress, is_loopback
 from mailqueue.config.pacing import BackoffSettings, BreakerSettings, Timeouts
-from mailqueue.config.secret import check_secret, read_password_file
+from mailqueue.config.secret import check_secret, check_secret_path, read_password_file
 from mailqueue.config.section import Clash, Section, refuse
 from mailqueue.config.values import Duration, DurationOrZero, FilePath, Line
 
@@ -69,7 +69,7 @@ class RelaySettings(Section):
     auth: Auth = Field(default_factory=_default_auth)
     """By default "plain" where a username is given, else "none"."""
     password: Annotated[SecretStr, AfterValidator(check_secret)] | None = None
-    password_file: FilePath | None = None
+    password_file: Annotated[FilePath, BeforeValidator(check_secret_path)] | None = None
     """An absolute path, or the name of a credential in $CREDENTIALS_DIRECTORY."""
     local_hostname: EhloName | None = None
     """What we say after EHLO; None: this machine's full name."""

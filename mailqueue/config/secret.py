@@ -15,12 +15,20 @@ MASK = "********"
 """What is shown in place of a secret, whatever its length."""
 
 _MAX_BYTES = 65_536
+_RELATIVE = "is a relative path; write an absolute one, or the name of a credential"
 
 
 def check_secret(secret: SecretStr) -> SecretStr:
     """Return ``secret`` if AUTH can carry it (RFC 4616 section 2): one line, not empty."""
     _check(secret.get_secret_value())
     return secret
+
+
+def check_secret_path(value: object) -> object:
+    """Return ``value`` if it is absolute or a bare name; "./name" would become one unseen."""
+    if isinstance(value, str) and "/" in value and not value.startswith("/"):
+        raise ValueError(_RELATIVE)
+    return value
 
 
 def read_password_file(
@@ -47,7 +55,7 @@ def locate(file: Path, environ: Mapping[str, str] | None = None) -> Path:
     if file.is_absolute():
         return file
     if len(file.parts) != 1 or file.name in {"", ".."}:
-        raise ValueError("is a relative path; write an absolute one, or the name of a credential")
+        raise ValueError(_RELATIVE)
     directory = (os.environ if environ is None else environ).get("CREDENTIALS_DIRECTORY")
     if not directory:
         raise ValueError(

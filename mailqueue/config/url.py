@@ -16,8 +16,8 @@ def check_url(url: str) -> str:
     known = _KNOWN.fullmatch(url)
     if not known:
         raise ValueError(
-            "is no database that mailqueue knows; write sqlite:///PATH (four slashes before an "
-            "absolute path) or postgresql://USER@HOST/NAME",
+            "is no database that mailqueue knows; write sqlite:///PATH, with four slashes before "
+            "an absolute path",
         )
     kind, rest = known.groups()
     if kind == "sqlite" and not _names_a_file(rest):

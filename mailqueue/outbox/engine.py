@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,6 +93,12 @@ def create_file(path: Path) -> bool:
             f"{path} cannot be created: this user may not write to {path.parent}; give that "
             "directory the mode 2770 and a group that producers and daemon share"
         ) from None
+    except FileNotFoundError:
+        raise OutboxError(
+            f"{path} cannot be created: the directory {path.parent} does not exist; correct the "
+            "path, or create the directory with the mode 2770 and a group that producers and "
+            "daemon share"
+        ) from None
     except OSError as error:
         raise OutboxError(f"{path} cannot be created: {error.strerror}") from None
     try:
@@ -111,11 +118,20 @@ def _driver_url(url: str | URL, driver: str) -> URL:
     known = parse_url(url)
     path = database_path(known)
     if path is None:
+        _require_psycopg()
         return known.set(drivername="postgresql+psycopg")
     # mode=rw: a mistyped path is an error, and not a second, empty outbox.
     return URL.create(
         f"sqlite+{driver}", database=path.as_uri(), query={"mode": "rw", "uri": "true"}
     )
+
+
+def _require_psycopg() -> None:
+    if find_spec("psycopg") is None:
+        raise OutboxError(
+            "PostgreSQL needs the extra: pip install 'mailqueue[postgres]'; it is not finished in "
+            "this version, so use a SQLite file: sqlite:////absolute/outbox.db"
+        )
 
 
 def _writing(url: str | URL, busy_timeout: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import stat
@@ -29,11 +30,14 @@ from mailqueue.outbox.tables import PREFIX
 
 
 @contextmanager
-def translating(url: str | URL, *, callers_transaction: bool = False) -> Iterator[None]:
+def translating(
+    url: str | URL, *, callers_transaction: bool = False, reading: bool = False
+) -> Iterator[None]:
     """Raise errors of the database as those of `mailqueue.errors`.
 
     ``url`` is the outbox that the text names. ``callers_transaction``: the transaction was
-    begun by the application, so the remedy for a busy database is the application's. The
+    begun by the application, so the remedy for a busy database is the application's.
+    ``reading``: nothing was to be written, so the text says why reading needs to. The
     texts never hold parameters, which are addresses and whole mails. Errors that speak of
     a bug and not of the database, such as a violated constraint, go through unchanged.
     """
@@ -42,13 +46,13 @@ def translating(url: str | URL, *, callers_transaction: bool = False) -> Iterato
     except PoolTimeoutError:
         raise OutboxBusyError(_Fault(url, callers_transaction).busy()) from None
     except DBAPIError as error:
-        fault = _Fault(url, callers_transaction, error.orig, error.statement or "")
+        fault = _Fault(url, callers_transaction, error.orig, error.statement or "", reading)
         is_operational = isinstance(error, OperationalError) or error.connection_invalidated
         if (translated := fault.translated(is_operational)) is None:
             raise
         raise translated from error.orig
     except sqlite3.Error as error:
-        fault = _Fault(url, callers_transaction, error)
+        fault = _Fault(url, callers_transaction, error, reading=reading)
         if (translated := fault.translated(isinstance(error, sqlite3.OperationalError))) is None:
             raise
         raise translated from error
@@ -66,6 +70,7 @@ class _Fault:
     callers_transaction: bool
     error: BaseException | None = None
     statement: str = ""
+    reading: bool = False
 
     def translated(self, is_operational: bool) -> OutboxError | None:
         """Return our error for it; None for what only a programmer can mend."""
@@ -134,11 +139,23 @@ class _Fault:
         )
 
     def read_only(self) -> str:
-        """Name the modes that file and directory need."""
+        """Name the modes that file and directory need, for reading too."""
+        if self.reading and self._is_readable():
+            return (
+                f"{self.where} cannot be read from here: to read it SQLite needs the files -wal "
+                "and -shm beside it, and this user may not make them. The directory needs the "
+                "mode 2770 and this user its group; on a read-only file system, copy the file, "
+                "with its -wal if there is one, to where it can be written"
+            )
         return (
-            f"{self.where} cannot be written by this user: the file needs the mode 0660, its "
-            "directory 2770, and this user their group; a read-only file system will not do"
+            f"{self.where} cannot be {'opened' if self.reading else 'written'} by this user: the "
+            "file needs the mode 0660, its directory 2770, and this user their group; a read-only "
+            "file system will not do"
         )
+
+    def _is_readable(self) -> bool:
+        path = database_path(self.url)
+        return path is not None and os.access(path, os.R_OK, effective_ids=True)
 
     def full(self) -> str:
         """Say that space is what is missing."""

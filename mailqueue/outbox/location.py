@@ -15,11 +15,14 @@ from mailqueue.errors import OutboxError
 _WORKER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-def parse_url(url: str | URL) -> URL:
+def parse_url(url: str | URL | os.PathLike[str]) -> URL:
     """Return the URL of an outbox, or raise `OutboxError` with the form that was expected.
 
-    Known are SQLite files, by relative or absolute path, and PostgreSQL databases.
+    Known are SQLite files, by URL or as a path object, and PostgreSQL databases.
     """
+    if isinstance(url, os.PathLike):
+        # Absolute, or a file called ":memory:" would be none.
+        return URL.create("sqlite", database=os.path.abspath(os.fspath(url)))
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -79,10 +82,7 @@ def sidecar(path: Path, kind: str, worker: str) -> Path:
     return real.with_name(f"{real.name}.{kind}-{worker}")
 
 
-_FORMS = (
-    "use sqlite:///relative/outbox.db, sqlite:////absolute/outbox.db "
-    "or postgresql://user@host/database"
-)
+_FORMS = "use sqlite:///relative/outbox.db or sqlite:////absolute/outbox.db"
 
 
 def _check_sqlite(url: URL) -> None:

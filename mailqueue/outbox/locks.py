@@ -105,6 +105,14 @@ def is_dead(path: Path, worker: str) -> bool:
     return True
 
 
+def is_locked(path: Path, worker: str) -> bool:
+    """Return whether there is a lock file of ``worker`` that somebody holds."""
+    try:
+        return sidecar(path, _KIND, worker).exists() and not is_dead(path, worker)
+    except ValueError:
+        return False
+
+
 def clear(path: Path, worker: str) -> None:
     """Remove the lock file of a dead worker, after its leases were settled; not of a living one."""
     with suppress(OSError, ValueError):

@@ -110,21 +110,21 @@ def listing(
     connection: Connection,
     *,
     states: Collection[State] = (),
-    relay: str | None = None,
+    relays: Collection[str] = (),
     limit: int = 100,
     after: int = 0,
 ) -> Iterator[Listed]:
     """Return up to ``limit`` recipients in ``states`` (none: any), oldest first.
 
     ``after`` is the id of the last recipient already seen; ids are never counted past, so
-    a later page costs what the first one does. ``relay`` keeps to those for one relay.
+    a later page costs what the first one does. ``relays`` keeps to mail for these.
     """
     # An expression is in no index. By its ids SQLite would look for the few that wait among
     # all that were ever sent.
     key = recipients.c.id + literal_column("0") if _are_unfinished(states) else recipients.c.id
     statement = _LISTED.where(key > after, *_among(states)).order_by(key).limit(limit)
-    if relay is not None:
-        statement = statement.where(recipients.c.relay == relay)
+    if relays:
+        statement = statement.where(recipients.c.relay.in_(relays))
     return map(_listed, connection.execute(statement).all())
 
 

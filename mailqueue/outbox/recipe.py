@@ -35,6 +35,7 @@ class Recipe:
     pragmas: tuple[str, ...]
     busy_timeout: float
     begin: str
+    is_ours: bool = True
 
     @classmethod
     def writing(cls, busy_timeout: float) -> Recipe:
@@ -52,7 +53,7 @@ class Recipe:
 
         When its connections checkpoint is left to it, as it is its file.
         """
-        return cls(_DURABLE, busy_timeout, f"BEGIN {begin}")
+        return cls(_DURABLE, busy_timeout, f"BEGIN {begin}", is_ours=False)
 
 
 _installed: WeakSet[Engine] = WeakSet()
@@ -85,6 +86,8 @@ def install(engine: Engine, recipe: Recipe) -> None:
 def _prepare(connection: Any, recipe: Recipe) -> None:
     # The driver's own BEGIN is always deferred, and never comes before SELECT or DDL.
     connection.isolation_level = None
+    if recipe.is_ours:
+        getattr(connection, "driver_connection", connection).text_factory = _text
     cursor = connection.cursor()
     try:
         # First, because switching the journal mode takes a lock already.
@@ -96,6 +99,12 @@ def _prepare(connection: Any, recipe: Recipe) -> None:
             _check(pragma, cursor.fetchone())
     finally:
         cursor.close()
+
+
+def _text(octets: bytes) -> str:
+    # The driver's own reading raises where a column is not UTF-8: one such row, which
+    # anybody with a shell can write, would keep every other from being read.
+    return octets.decode("utf-8", "replace")
 
 
 def _prepare_empty_file(cursor: Any) -> None:

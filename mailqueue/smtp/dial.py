@@ -34,13 +34,17 @@ async def dial(
         if isinstance(dialled, socket.socket):
             return dialled
         failures.append(dialled)
-    return NoReply(failures[-1].kind, "; ".join(failure.detail for failure in failures))
+    return NoReply(_telling(failures), "; ".join(failure.detail for failure in failures))
 
 
 async def _dial_one(
     family: int, address: tuple[Any, ...], source_address: str | None, timeout: float
 ) -> socket.socket | NoReply:
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        # The kernel knows no IPv6, or this process has no descriptor left: the relay is not asked.
+        return NoReply(NoReplyKind.LOCAL, f"{address[0]}: {error.strerror}")
     try:
         sock.setblocking(False)
         if source_address is not None:
@@ -56,3 +60,9 @@ async def _dial_one(
         sock.close()
         raise
     return sock
+
+
+def _telling(failures: list[NoReply]) -> NoReplyKind:
+    """Return the kind of the last failure that the network had a part in, if there is one."""
+    kinds = [failure.kind for failure in failures]
+    return next((kind for kind in reversed(kinds) if kind is not NoReplyKind.LOCAL), kinds[-1])

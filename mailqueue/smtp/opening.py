@@ -6,6 +6,8 @@ import re
 import socket
 from ipaddress import ip_address
 
+from aiosmtplib import SMTP
+
 from mailqueue.failpoint import reach
 from mailqueue.mail.reply import Evidence, NoReply, NoReplyKind, Reply
 from mailqueue.mail.stage import Stage
@@ -17,6 +19,8 @@ from mailqueue.smtp.relay import Relay
 from mailqueue.smtp.transcript import Transcript
 from mailqueue.smtp.wire import Wire
 
+_EHLO_UNKNOWN = frozenset({500, 502, 504})
+"""Replies to EHLO that say that the relay does not know it, and not that it refuses us."""
 _FULL_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*\.)+[A-Za-z0-9-]*[A-Za-z0-9]")
 
 
@@ -33,8 +37,13 @@ async def open_wire(relay: Relay, transcript: Transcript | None) -> tuple[Wire, 
     if isinstance(sock, NoReply):
         return Evidence(Stage.CONNECT, sock)
     reach("after", "connect")
-    name = settings.local_hostname or _own_name(sock)
-    wire = await _await_greeting(relay, sock, name, transcript)
+    try:
+        name = settings.local_hostname or _own_name(sock)
+        client = relay.client(sock, local_hostname=name)
+    except BaseException:
+        sock.close()
+        raise
+    wire = await _await_greeting(client, transcript, timeout=settings.timeouts.greeting)
     if isinstance(wire, Evidence):
         return wire
     try:
@@ -49,11 +58,10 @@ async def open_wire(relay: Relay, transcript: Transcript | None) -> tuple[Wire, 
 
 
 async def _await_greeting(
-    relay: Relay, sock: socket.socket, name: str, transcript: Transcript | None
+    client: SMTP, transcript: Transcript | None, *, timeout: float
 ) -> Wire | Evidence:
-    client = relay.client(sock, local_hostname=name)
     try:
-        greeting = await client.connect(timeout=relay.settings.timeouts.greeting)
+        greeting = await client.connect(timeout=timeout)
     except WIRE_ERRORS as error:
         evidence = opening_evidence(error)
         if transcript is not None:
@@ -78,12 +86,15 @@ async def _introduce(wire: Wire, relay: Relay, name: str) -> Offer | Evidence:
 
 
 async def _hello(wire: Wire, name: str, timeout: float) -> Offer | Evidence:
-    """Say EHLO, or HELO to a relay that does not know it (RFC 5321 sections 3.2 and 4.1.4)."""
+    """Say EHLO, or HELO to a relay that does not know it (RFC 5321 sections 3.2 and 4.1.4).
+
+    Any other refusal stands: HELO offers nothing, so mail that needs 8BITMIME would fail for good.
+    """
     evidence = await wire.ask(Stage.EHLO, f"EHLO {name}", timeout=timeout)
     match evidence.answer:
         case Reply(is_positive=True):
             return Offer.read(wire.lines)
-        case Reply(is_permanent=True):
+        case Reply(code=code) if code in _EHLO_UNKNOWN:
             evidence = await wire.ask(Stage.EHLO, f"HELO {name}", timeout=timeout)
     match evidence.answer:
         case Reply(is_positive=True):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mailqueue.clock import Clock
 from mailqueue.mail.dialogue import Finding
 from mailqueue.mail.envelope import Content, Envelope
-from mailqueue.mail.reply import Evidence, NoReply, Reply
+from mailqueue.mail.reply import Evidence, NoReply, NoReplyKind, Reply, sanitise
 from mailqueue.mail.stage import Stage
 from mailqueue.smtp.offer import Offer
 from mailqueue.smtp.opening import open_wire
@@ -47,9 +47,14 @@ async def open_session(
     """Open a session with ``relay``, up to where MAIL may be sent.
 
     Returns the evidence of why there is none, from one of the stages connect to auth:
-    that is trouble with the relay, never with a mail.
+    that is trouble with the relay, never with a mail. So is what nobody foresaw: every other
+    mail would meet it too.
     """
-    opened = await open_wire(relay, transcript)
+    try:
+        opened = await open_wire(relay, transcript)
+    except Exception as error:  # noqa: BLE001 - whatever it is, no mail is to blame
+        detail = sanitise(f"{type(error).__name__}: {error}")
+        return Evidence(Stage.CONNECT, NoReply(NoReplyKind.LOCAL, detail))
     return opened if isinstance(opened, Evidence) else Session(relay, *opened, clock=clock)
 
 

@@ -86,10 +86,11 @@ class Tap(asyncio.Protocol):
             self._end(_unasked(data))
             return
         self._received += data
-        if b"\n" in data:
+        if len(self._received) > MAX_REPLY_OCTETS:
+            # Also where all of it came at once: what it means must not depend on the segments.
+            self._end(NoReply(NoReplyKind.MALFORMED, f"a reply of over {MAX_REPLY_OCTETS} octets"))
+        elif b"\n" in data:
             self._read()
-        if self.answer is None and len(self._received) > MAX_REPLY_OCTETS:
-            self._end(NoReply(NoReplyKind.MALFORMED, f"over {MAX_REPLY_OCTETS} octets, no end"))
         if self.last_word is None:
             self._protocol.data_received(data)
         self._awake()

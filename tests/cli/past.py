@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from email.message import EmailMessage
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Engine
@@ -13,6 +15,7 @@ from mailqueue import Outbox
 from mailqueue.clock import MICROSECONDS, Clock
 from mailqueue.mail.decision import decide
 from mailqueue.mail.dialogue import Finding
+from mailqueue.mail.priority import Priority
 from mailqueue.mail.reply import EnhancedStatus, Evidence, NoReply, NoReplyKind, Reply
 from mailqueue.mail.schedule import Backoff
 from mailqueue.mail.stage import Stage
@@ -68,7 +71,8 @@ class Past:
         now = self.clock.now()
         wanted = Claim(relay, worker, 100, 10**9, now, now + 120 * MICROSECONDS, 0)
         with self.engine.begin() as connection:
-            return claim(connection, wanted)
+            each = (claim(connection, replace(wanted, priority=one)) for one in Priority)
+            return [*chain.from_iterable(each)]
 
     def tried(self, findings: Mapping[str, Finding]) -> None:
         """Claim what is due and record for each address the finding it is given here."""

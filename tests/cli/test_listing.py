@@ -1,12 +1,19 @@
 import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 from sqlalchemy import Engine
 
 from mailqueue.cli.listing import PAGE
 from mailqueue.clock import FakeClock
+from mailqueue.outbox import schema
+from mailqueue.outbox.engine import write_engine
 from tests.cli.conftest import Invoke
 from tests.cli.past import GREYLISTED, REFUSED, SENT, Past
 from tests.support import rows
@@ -162,3 +169,116 @@ def test_looking_needs_no_password(invoke: Invoke, path: Path, engine: Engine) -
     )
     result = invoke("list", "--config", config)
     assert (result.exit_code, result.stderr) == (0, "")
+
+
+@pytest.fixture
+def paused(engine: Engine) -> None:
+    """Mail for the default relay and for two named ones; the default one is paused."""
+    past = Past(engine, FakeClock(rows.NOW))
+    with engine.begin() as connection:
+        trouble = {"stage": "auth", "code": 535, "enhanced": "5.7.8", "text": "bad password"}
+        rows.add_relay(connection, "main", breaker="open", is_default=True, **trouble)
+        rows.add_relay(connection, "bulk", breaker="closed", **trouble)
+        rows.add_relay(connection, "slow", breaker="probing")
+    past.enqueued("anna@example.net")
+    past.enqueued("bob@example.net", relay="main")
+    past.enqueued("cleo@example.net", relay="bulk")
+    past.enqueued("dan@example.net", relay="slow")
+
+
+@pytest.mark.usefixtures("paused")
+def test_a_paused_relay_is_the_reason(invoke: Invoke, url: str) -> None:
+    """Mail that was never answered says that its relay is paused and why, also by default."""
+    told = [line.split(maxsplit=7)[6:] for line in _lines(invoke("list", "--database", url))]
+    why = "relay main is paused: 535 5.7.8 bad password"
+    assert told == [
+        ["anna@example.net", why],
+        ["bob@example.net", why],
+        ["cleo@example.net"],
+        ["dan@example.net", "relay slow is paused"],
+    ]
+    listed = _objects(invoke("list", "--database", url, "--json").stdout)
+    reasons = [message["recipients"][0].get("delay_reason") for message in listed]
+    assert reasons == [why, why, None, "relay slow is paused"]
+
+
+@pytest.mark.usefixtures("past")
+def test_a_reply_goes_before_a_pause(invoke: Invoke, engine: Engine, url: str) -> None:
+    """What the mail itself was answered is its reason, whatever the relay suffers from since."""
+    with engine.begin() as connection:
+        rows.add_relay(connection, "main", breaker="open", is_default=True, text="trouble")
+    carl, eve = _lines(invoke("list", "--database", url))
+    assert carl.endswith("451 4.7.1 greylisted [red] / try later")
+    assert eve.endswith("relay main is paused: trouble")
+
+
+@pytest.mark.usefixtures("paused")
+def test_the_default_relay_lists_mail_that_names_none(
+    invoke: Invoke, url: str, tmp_path: Path
+) -> None:
+    """--relay finds what the relay takes as the default one, too."""
+
+    def listed(*options: object) -> list[str]:
+        return [line.split()[6] for line in _lines(invoke("list", *options))]
+
+    assert listed("--database", url, "--relay", "main") == ["anna@example.net", "bob@example.net"]
+    assert listed("--database", url, "--relay", "bulk") == ["cleo@example.net"]
+    assert listed("--database", url, "--relay", "default") == ["anna@example.net"]
+
+
+@pytest.mark.usefixtures("past")
+def test_the_configuration_knows_the_default_relay(
+    invoke: Invoke, url: str, tmp_path: Path
+) -> None:
+    """Where no daemon has run yet, the configuration says which relay is the default one."""
+    file = tmp_path / "config.toml"
+    file.write_text(f'[database]\nurl = "{url}"\n[relays.main]\n')
+    assert len(_lines(invoke("list", "--config", file, "--relay", "main"))) == 2
+    assert _lines(invoke("list", "--database", url, "--relay", "main")) == []
+
+
+def _lines(result: Result) -> list[str]:
+    """Return the lines of a plain listing without its heading."""
+    assert result.exit_code == 0
+    return result.stdout.splitlines()[1:]
+
+
+@pytest.mark.parametrize("command", [("list",), ("show", "1"), ("db", "current")])
+def test_reading_where_nothing_can_be_written(invoke: Invoke, command: tuple[str, ...]) -> None:
+    """Who may read the file and not write beside it is told what reading it needs, and why."""
+    with tempfile.TemporaryDirectory() as name, _outbox_to_read(Path(name)) as url:
+        result = invoke(*command, "--database", url)
+    assert result.exit_code == 77
+    assert "cannot be read from here: to read it SQLite needs the files -wal" in result.stderr
+    assert "cannot be written by" not in result.stderr
+
+
+def test_reading_beside_a_daemon_that_may_write(invoke: Invoke) -> None:
+    """Where those files are there already, reading takes no right to write."""
+    with tempfile.TemporaryDirectory() as name, _outbox_to_read(Path(name), keep_open=True) as url:
+        result = invoke("list", "--database", url)
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+@contextmanager
+def _outbox_to_read(directory: Path, *, keep_open: bool = False) -> Iterator[str]:
+    """Make an outbox that may be read and not written, and become a user to whom modes matter."""
+    url = f"sqlite:///{directory / 'outbox.db'}"
+    engine = write_engine(url)
+    schema.create(engine)
+    with engine.begin() as connection:
+        rows.add_message(connection)
+    if not keep_open:
+        engine.dispose()
+    for file in directory.iterdir():
+        file.chmod(0o444)
+    directory.chmod(0o555)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield url
+    finally:
+        os.seteuid(user)
+        directory.chmod(0o755)
+        engine.dispose()

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -115,3 +116,20 @@ def _modules_after(arguments: str) -> set[str]:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_postgresql_without_its_driver(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command says what to install, instead of where it broke."""
+    monkeypatch.setattr("mailqueue.outbox.engine.find_spec", lambda _: None)
+    for command in (["list"], ["show", "1"], ["hold", "1"], ["db", "upgrade"], ["db", "current"]):
+        result = invoke(*command, "--database", "postgresql://mail@db/mail")
+        assert result.exit_code == 69
+        assert "pip install 'mailqueue[postgres]'" in result.stderr
+
+
+def test_the_help_tells_the_statuses_that_are_met(invoke: Invoke, tmp_path: Path) -> None:
+    """A missing configuration and a place that cannot be made end in what the help says."""
+    told = invoke("--help").stdout
+    assert "73  a file or directory cannot be made" in told
+    assert "78  configuration missing or wrong" in told
+    assert invoke("list", "--config", tmp_path / "none.toml").exit_code == 78

@@ -184,6 +184,7 @@ def test_nobody_listens(invoke: Invoke, file: Path, relay: RelayThread) -> None:
     result = _send(invoke, file, *ANNA)
     assert result.exit_code == 75
     assert "(rule relay-silence, at connect)" in result.stdout
+    assert result.stdout.endswith("; look at host and port under [relays.main]\n")
 
 
 def test_a_hostile_relay_has_no_power_over_the_terminal(
@@ -218,6 +219,28 @@ def test_what_cannot_be_sent(
     assert result.exit_code == status
     assert "Traceback" not in result.output
     assert relay.ledger.seen["CONNECT"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (
+            ["--to", "a@b.example\r\nRCPT TO:<x@y>"],
+            ["--to 'a@b.example\\r\\nRCPT TO:<x@y>' cannot"],
+        ),
+        (["--to", "Anna <a@b.example>"], ["--to 'Anna <a@b.example>' cannot", "bare address"]),
+        (["--from", "a\n@b.example"], ["--from 'a\\n@b.example' cannot be used"]),
+        (["--subject", "x\r\nBcc: v@y"], ["--subject 'x\\r\\nBcc: v@y' cannot stand in a header"]),
+    ],
+)
+def test_the_option_that_is_wrong_is_named(
+    invoke: Invoke, file: Path, arguments: list[str], named: list[str]
+) -> None:
+    """The error says which option holds what cannot be sent, and what it holds."""
+    result = _send(invoke, file, *ANNA, *arguments)
+    assert result.exit_code == 65
+    for text in named:
+        assert text in result.stderr
 
 
 @pytest.mark.slow
@@ -297,7 +320,17 @@ def test_a_wrong_password(
     assert result.exit_code == 75
     assert "(rule relay-refusal, at auth)" in result.stdout
     assert "535 5.7.8 no such password: ***" in result.stdout
+    hint = "; look at username, password_file and auth under [relays.main]\n"
+    assert result.stdout.endswith(hint)
     _assert_no_secret(result, wrong)
+
+
+def test_a_relay_that_wants_a_password(invoke: Invoke, file: Path, script: Script) -> None:
+    """Where it asks for authentication only at MAIL, the keys are named all the same."""
+    script.on("MAIL").reply("530 5.7.0 authenticate first")
+    result = _send(invoke, file, *ANNA)
+    hint = "; look at username, password_file, auth and tls under [relays.main]\n"
+    assert result.stdout.endswith(hint)
 
 
 def test_an_unknown_certificate(invoke: Invoke, secured: RelayThread, tmp_path: Path) -> None:
@@ -306,6 +339,7 @@ def test_an_unknown_certificate(invoke: Invoke, secured: RelayThread, tmp_path: 
     result = _send(invoke, file, *ANNA)
     assert result.exit_code == 75
     assert "at starttls)" in result.stdout
+    assert result.stdout.endswith("; look at tls, host, port and ca_file under [relays.main]\n")
     assert secured.ledger.seen["AUTH"] == 0
 
 

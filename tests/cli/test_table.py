@@ -3,10 +3,12 @@ import re
 import pytest
 
 from mailqueue.cli.table import table
+from mailqueue.cli.waiting import Surroundings
 from mailqueue.mail.lifecycle import State
 from mailqueue.outbox.lookup import LastReply, Listed, RecipientStatus
 from tests.support.rows import NOW, SECOND
 
+AROUND = Surroundings({}, None, now=NOW)
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -20,8 +22,8 @@ def _listed(text: str = "try later", address: str = "anna@example.net") -> Liste
 
 def test_a_row_says_what_waits_and_until_when() -> None:
     """On a terminal the time is told from now, and the null sender is written as such."""
-    heading, row = table([_listed()], now=NOW, width=120, colour=False).splitlines()
-    assert " ".join(heading.split()) == "ID State Due Tries Relay From To Last reply"
+    heading, row = table([_listed()], AROUND, width=120, colour=False).splitlines()
+    assert " ".join(heading.split()) == "ID State Due Tries Relay From To Reason"
     assert row.split("  ")[0] == "1"
     for word in ("deferred", "in 4m 12s", "<>", "anna@example.net", "451 4.7.1 try later"):
         assert word in row
@@ -29,29 +31,29 @@ def test_a_row_says_what_waits_and_until_when() -> None:
 
 def test_colour_only_where_it_is_wanted() -> None:
     """Without colour there is no escape sequence in the table at all."""
-    assert "\x1b[33m" in table([_listed()], now=NOW, width=120, colour=True)
-    assert "\x1b" not in table([_listed()], now=NOW, width=120, colour=False)
+    assert "\x1b[33m" in table([_listed()], AROUND, width=120, colour=True)
+    assert "\x1b" not in table([_listed()], AROUND, width=120, colour=False)
 
 
 @pytest.mark.parametrize("hostile", ["[bold red]x[/]", "[link=http://e.example]x", "[/nonsense]"])
 def test_a_reply_is_no_markup(hostile: str) -> None:
     """What a relay puts in brackets is shown in brackets."""
-    drawn = table([_listed(text=hostile)], now=NOW, width=200, colour=True)
+    drawn = table([_listed(text=hostile)], AROUND, width=200, colour=True)
     assert hostile in _ESCAPE.sub("", drawn)
 
 
 def test_a_reply_brings_no_escape_sequence() -> None:
     """Only colours of our own reach the terminal."""
     hostile = "\x1b]0;owned\x07\x1b[2J\x9b2J"
-    drawn = table([_listed(text=hostile, address=f"{hostile}@x")], now=NOW, width=200, colour=True)
+    drawn = table([_listed(text=hostile, address=f"{hostile}@x")], AROUND, width=200, colour=True)
     rest = _ESCAPE.sub("", drawn)
     assert all(line.isprintable() for line in rest.splitlines())
 
 
 def test_a_narrow_terminal_loses_nothing() -> None:
     """Cells are folded and never cut: each character is still there."""
-    lines = table([_listed()], now=NOW, width=90, colour=False).splitlines()
+    lines = table([_listed()], AROUND, width=90, colour=False).splitlines()
     assert all(len(line) <= 90 for line in lines)
     column = lines[0].index("To")
-    cells = [line[column : lines[0].index("Last")].strip() for line in lines[1:]]
+    cells = [line[column : lines[0].index("Reason")].strip() for line in lines[1:]]
     assert "".join(cells) == "anna@example.net"

@@ -203,7 +203,9 @@ async def test_cancel_too_late(outbox: Any, path: Path, state: State) -> None:
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         connection.exec_driver_sql(
-            "UPDATE mailqueue_recipients SET state = ? WHERE address = 'a@x'", (str(state),)
+            "UPDATE mailqueue_recipients SET state = ?, due_at = iif(?, NULL, due_at) "
+            "WHERE address = 'a@x'",
+            (str(state), state.is_final),
         )
     engine.dispose()
     cancellation = await outbox.cancel(receipt.id)

@@ -154,3 +154,32 @@ def test_a_table_from_the_environment_hides_no_mistake_in_the_file(refusal: Refu
     assert "relays.a: is not a table" in refusal(
         "[relays]\na = 1", MAILQUEUE_RELAYS__A__HOST="localhost"
     )
+
+
+def test_options_go_over_the_environment(load_text: Load, tmp_path: Path) -> None:
+    """What a command line says holds, and is told by its key and as coming from there."""
+    file = load_text('[log]\nlevel = "error"').file
+    loaded = load(
+        file,
+        environ={"MAILQUEUE_LOG__LEVEL": "debug", "MAILQUEUE_LOG__FORMAT": "json"},
+        options={"MAILQUEUE_LOG__LEVEL": "info", "MAILQUEUE_DATABASE__URL": "sqlite:////srv/o.db"},
+    )
+    assert loaded.config.log.level == "info"
+    assert loaded.config.log.format == "json"
+    assert loaded.config.database.url == "sqlite:////srv/o.db"
+    assert f"configuration from {file}; over it from the environment: " in loaded.source
+    assert "over it from the environment: MAILQUEUE_LOG__FORMAT; " in loaded.source
+    assert "over it from the command line: " in loaded.source
+    told = loaded.source.partition("the command line: ")[2].partition(";")[0]
+    assert set(told.split(", ")) == {"log.level", "database.url"}
+    assert "using the outbox" not in loaded.source
+
+
+def test_options_without_a_file(nowhere: Path) -> None:
+    """An outbox that was named on the command line is not called a default."""
+    options = {"MAILQUEUE_DATABASE__URL": "sqlite:////srv/o.db"}
+    loaded = load(environ={}, system_file=nowhere, options=options)
+    assert loaded.source == (
+        "no configuration file; over it from the command line: database.url; "
+        "using the relay localhost port 25, tls none"
+    )

@@ -79,6 +79,11 @@ RELAY = '[relays.main]\nhost = "smtp.example.org"\n'
             RELAY + '[daemon]\ndefault_relay = "mian"',
             'daemon.default_relay = "mian": is not a relay; choose one of: main',
         ),
+        (
+            '[relays.a]\n[relays.default]\n[daemon]\ndefault_relay = "a"',
+            'daemon.default_relay = "a": is not the relay called "default", whose mail would go '
+            "there; choose that one, or give it another name",
+        ),
         (RELAY + 'fallback = ["b"]', "relays.main.fallback: b is not a relay; choose from: main"),
         (RELAY + 'fallback = ["main"]', "relays.main.fallback: goes in a circle, main to main; t"),
         (
@@ -127,10 +132,11 @@ def test_a_long_value_is_cut(refusal: Refusal) -> None:
 
 
 def test_several_relays_and_one_called_default(load_text: Load) -> None:
-    """Among several relays, the one called "default" is it unless another is chosen."""
+    """Among several relays, the one called "default" is it."""
     relays = "[relays.a]\n[relays.default]\n"
     assert load_text(relays).config.default_relay.name == "default"
-    assert load_text(relays + '[daemon]\ndefault_relay = "a"').config.default_relay.name == "a"
+    chosen = load_text(relays + '[daemon]\ndefault_relay = "default"').config
+    assert chosen.default_relay.name == "default"
     assert load_text("[relays.a]").config.default_relay.name == "a"
 
 

@@ -234,7 +234,7 @@ def test_what_is_wrong_with_a_credential(load_text: Load, tmp_path: Path) -> Non
     (directory / "smpt").write_text("p")
     with pytest.raises(ConfigError, match="there are: smpt"):
         load_text(text, CREDENTIALS_DIRECTORY=str(directory))
-    for relative in ("./p/q", "../p", "..", "."):
+    for relative in ("./p/q", "./p", "p/", "../p", "..", "."):
         with pytest.raises(ConfigError, match="is a relative path; write an absolute one"):
             load_text(RELAY + f'password_file = "{relative}"')
 

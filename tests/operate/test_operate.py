@@ -156,3 +156,11 @@ def test_newer_tables(engine: Engine, operator: Operator) -> None:
     with pytest.raises(SchemaTooNewError):
         operator.cancel(message)
     assert states(engine) == [State.QUEUED]
+
+
+def test_a_path_is_a_file(engine: Engine, path: Path) -> None:
+    """The outbox may be named by the path object of its file."""
+    number = add(engine)
+    with Operator(path, actor="olga", clock=FakeClock(NOW)) as operator:
+        operator.hold(number)
+    assert states(engine) == ["held"]

@@ -6,7 +6,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -248,8 +248,21 @@ def test_a_directory_in_its_place_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:
     """The directory is not created, because its mode and group are for the administrator."""
-    with pytest.raises(OutboxError, match="No such file or directory"):
-        create_file(tmp_path / "missing" / "outbox.db")
+    missing = tmp_path / "missing"
+    with pytest.raises(OutboxError, match=f"the directory {missing} does not exist; correct"):
+        create_file(missing / "outbox.db")
+    assert not missing.exists()
+
+
+@pytest.mark.parametrize("open_engine", [write_engine, read_engine, async_write_engine])
+def test_postgresql_without_its_driver(
+    monkeypatch: pytest.MonkeyPatch, open_engine: Callable[[str], object]
+) -> None:
+    """Without psycopg the error names the extra, and no password."""
+    monkeypatch.setattr("mailqueue.outbox.engine.find_spec", lambda _: None)
+    with pytest.raises(OutboxError, match=r"pip install 'mailqueue\[postgres\]'; it is") as error:
+        open_engine("postgresql://mail:canary@db/mail")
+    assert "canary" not in str(error.value)
 
 
 @pytest.fixture

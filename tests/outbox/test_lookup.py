@@ -155,7 +155,7 @@ def test_a_listing_keeps_to_states_and_relay(
             add_recipient(connection, message, state=state, relay="bulk")
         add_recipient(connection, message, state=state, relay="default")
 
-    found = [*lookup.listing(connection, states=states, relay=relay)]
+    found = [*lookup.listing(connection, states=states, relays=[relay] if relay else [])]
     assert Counter(one.recipient.state for one in found) == dict.fromkeys(states, each)
     assert relay is None or {one.recipient.relay for one in found} == {relay}
 

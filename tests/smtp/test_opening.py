@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
+from typing import Any
 
 import pytest
 
@@ -90,6 +93,71 @@ async def test_all_addresses_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         evidence = await refusal_of(ScriptedRelay(port=port), host="relay.localhost")
     assert "127.0.0.1: " in str(evidence.answer)
     assert "127.0.0.2: " in str(evidence.answer)
+
+
+def _no_socket_of(family: socket.AddressFamily, number: int) -> type[socket.socket]:
+    """Return what stands for `socket.socket` where the kernel gives none of this family."""
+
+    class Refusing(socket.socket):
+        def __init__(self, asked: int = -1, *args: Any, **keys: Any) -> None:
+            if asked == family:
+                raise OSError(number, os.strerror(number))
+            super().__init__(asked, *args, **keys)
+
+    return Refusing
+
+
+async def test_a_kernel_without_ipv6(relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address of a family that this machine lacks is passed over, as one that is silent."""
+    answers = [
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", relay.port, 0, 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", relay.port)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_keys: answers)
+    refusing = _no_socket_of(socket.AF_INET6, errno.EAFNOSUPPORT)
+    monkeypatch.setattr(socket, "socket", refusing)
+    session = await session_with(relay, host="relay.localhost")
+    assert session.facts.peer == f"127.0.0.1:{relay.port}"
+    session.abort()
+
+
+async def test_a_missing_family_hides_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the other address was refused, that is the kind of trouble; both are named."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        answers = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_keys: answers)
+        refusing = _no_socket_of(socket.AF_INET6, errno.EAFNOSUPPORT)
+        monkeypatch.setattr(socket, "socket", refusing)
+        evidence = await refusal_of(ScriptedRelay(port=port), host="relay.localhost")
+    assert (evidence.stage, kind_of(evidence)) == (Stage.CONNECT, NoReplyKind.REFUSED)
+    assert "::1: Address family not supported" in str(evidence.answer)
+
+
+async def test_no_descriptor_left(relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that may open no more files pauses the relay, and no mail pays for it."""
+    monkeypatch.setattr(socket, "socket", _no_socket_of(socket.AF_INET, errno.EMFILE))
+    evidence = await refusal_of(relay)
+    assert (evidence.stage, kind_of(evidence)) == (Stage.CONNECT, NoReplyKind.LOCAL)
+    assert "Too many open files" in str(evidence.answer)
+    assert is_the_relays_trouble(evidence)
+
+
+async def test_what_nobody_foresaw(relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception at the opening becomes evidence: every mail would meet it, and none pays."""
+
+    def broken() -> str:
+        raise RuntimeError("unforeseen \x1b[2J")
+
+    monkeypatch.setattr(socket, "gethostname", broken)
+    evidence = await refusal_of(relay)
+    assert (evidence.stage, kind_of(evidence)) == (Stage.CONNECT, NoReplyKind.LOCAL)
+    assert "RuntimeError: unforeseen ?[2J" in str(evidence.answer)
+    assert is_the_relays_trouble(evidence)
 
 
 async def test_a_full_backlog_times_out() -> None:
@@ -200,11 +268,11 @@ async def test_a_second_reply_behind_the_greeting(relay: ScriptedRelay, script: 
     assert is_the_relays_trouble(evidence)
 
 
-@pytest.mark.parametrize("refusal", ["500 what", "502 not here", "504 no", "550 5.7.1 no"])
+@pytest.mark.parametrize("refusal", ["500 what", "502 not here", "504 no"])
 async def test_helo_where_ehlo_is_not_known(
     relay: ScriptedRelay, script: Script, refusal: str
 ) -> None:
-    """A relay that refuses EHLO is greeted with HELO, has no extensions and gets its mail."""
+    """A relay that does not know EHLO is greeted with HELO, has no extensions and gets its mail."""
     script.on("EHLO").reply(refusal)
     session = await session_with(relay)
     assert session.facts.extensions == frozenset()
@@ -223,14 +291,18 @@ async def test_neither_ehlo_nor_helo(relay: ScriptedRelay, script: Script) -> No
     assert is_the_relays_trouble(evidence)
 
 
-@pytest.mark.parametrize("reply", ["421 4.3.2 busy", "451 4.3.0 later"])
-async def test_no_helo_after_a_temporary_refusal(
+@pytest.mark.parametrize(
+    "reply",
+    ["421 4.3.2 busy", "451 4.3.0 later", "501 name", "503 wait", "550 5.7.1 no", "554 no"],
+)
+async def test_no_helo_after_a_refusal_of_us(
     relay: ScriptedRelay, script: Script, reply: str
 ) -> None:
-    """A 4xx to EHLO is about now, not about EHLO: HELO would not help."""
+    """A relay that knows EHLO and refuses is in trouble: HELO would cost the mail its 8 bits."""
     script.on("EHLO").reply(reply)
     evidence = await refusal_of(relay)
     assert (evidence.stage, code_of(evidence)) == (Stage.EHLO, int(reply[:3]))
+    assert is_the_relays_trouble(evidence)
     await relay.wait_sessions_closed()
     assert relay.ledger.seen["HELO"] == 0
 
