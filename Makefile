@@ -36,6 +36,23 @@ floors: $(STAMP) ## Check that imports go downwards only (import-linter)
 unit: $(STAMP) ## Run the tests (pytest); make unit ARGS="-k claim -x" for a few
 	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
+MINUTES ?= 30
+
+.PHONY: torture
+torture: $(STAMP) ## Kill, cut and break for MINUTES=30, and count what was lost; SEED=n replays
+	$(BIN)/python -m tests.torture --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+SECONDS_EACH ?= 30
+
+.PHONY: fuzz
+fuzz: $(STAMP) ## Fuzz every reader of foreign octets with atheris, SECONDS_EACH=30
+	-@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3'
+	$(BIN)/python -m tests.fuzz $(SECONDS_EACH)
+
+.PHONY: mutate
+mutate: $(STAMP) ## Break each promise on purpose, and show which test notices
+	$(BIN)/python -m tests.mutation
+
 .PHONY: format
 format: $(STAMP) ## Format the code and mend what can be mended (ruff)
 	$(BIN)/ruff check --fix

@@ -25,6 +25,8 @@ class Position(StrEnum):
 class Condition:
     """Where a breaker stands. Instants in epoch microseconds.
 
+    ``since``: the first trouble of those that keep it open, or since when it is closed; 0 before
+    it begins.
     ``troubles``: pauses in a row, which the length of the next one follows.
     ``session_troubles``: sessions in a row that ended badly while it was closed.
     ``room``: how many transactions it lets through at once, which grows with each success
@@ -51,6 +53,11 @@ class Breaker:
         self.condition = Condition()
         self._found: RelayRow | None = None
 
+    def begin(self, *, now: int) -> None:
+        """Note that the relay is there from ``now`` on, unless that was noted before."""
+        if not self.condition.since:
+            self.condition = replace(self.condition, since=now)
+
     @property
     def is_closed(self) -> bool:
         """Whether mail goes through."""
@@ -63,19 +70,25 @@ class Breaker:
             case Position.CLOSED:
                 most = limit if condition.room is None else min(limit, condition.room)
                 return max(0, most - in_flight)
-            case Position.OPEN if condition.probe_at <= now:
+            case Position.OPEN if self._may_probe(now):
                 return 1
             case _:
                 return 0
+
+    def _may_probe(self, now: int) -> bool:
+        # No pause is longer than the maximum: one that seems to be was begun by a clock that has
+        # been set back since, and would last until that clock's time comes.
+        left = self.condition.probe_at - now
+        return left <= 0 or left > microseconds(self.settings.maximum)
 
     def wakes_at(self) -> int | None:
         """Return when it lets a probe through (epoch microseconds), or None."""
         return self.condition.probe_at if self.condition.position is Position.OPEN else None
 
-    def probe(self, *, now: int) -> None:
+    def probe(self) -> None:
         """Note that one message has been sent on its way to see."""
         if self.condition.position is Position.OPEN:
-            self.condition = replace(self.condition, position=Position.PROBING, since=now)
+            self.condition = replace(self.condition, position=Position.PROBING)
 
     def probe_ended(self) -> None:
         """Note that the probe ended without telling anything; the next may go at once."""
@@ -92,7 +105,6 @@ class Breaker:
             room = None if condition.room is None else condition.room + 1
             self.condition = replace(condition, session_troubles=0, room=room, last_success_at=now)
             return None
-        paused_at = condition.last_trouble_at or condition.since
         self.condition = Condition(
             since=now,
             room=2,
@@ -100,7 +112,7 @@ class Breaker:
             last_trouble_at=condition.last_trouble_at,
             last_success_at=now,
         )
-        return max(0, now - paused_at) / 1e6
+        return max(0, now - condition.since) / 1e6
 
     def relay_trouble(self, evidence: Evidence, *, now: int, jitter: float) -> float | None:
         """Note trouble that every mail would meet; returns the pause in seconds.

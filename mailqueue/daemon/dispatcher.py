@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from mailqueue.clock import Clock
+from mailqueue.daemon.bound import Bound
 from mailqueue.daemon.delivery import Delivery, Terms
-from mailqueue.daemon.keeper import Keeper
+from mailqueue.daemon.keeper import Keeper, LeaseEnd
 from mailqueue.daemon.reception import Reception
 from mailqueue.daemon.recorder import Recorder
 from mailqueue.daemon.round import Plan, Taken, claim_round
@@ -20,9 +21,10 @@ from mailqueue.failpoint import reach
 from mailqueue.mail.doubt import OnDoubt
 from mailqueue.outbox.claim import mark_dot
 from mailqueue.outbox.lease import Lease
+from mailqueue.outbox.relays import save
 
 OCTETS_IN_FLIGHT = 64 * 1024 * 1024
-"""How much content is held in memory at once, apart from a single larger message."""
+"""How much content is held in memory at once, apart from one larger message for each relay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ class Dispatcher(Service):
         keeper.in_flight = self.messages
         self._clock = clock
         self._deliveries: dict[asyncio.Task[None], Delivery] = {}
-        self._octets = 0
+        self._moved: list[Route] = []
+        """Relays at which a probe has begun or ended, and SQL does not know it yet."""
         self._poll = pace.poll
         self.last_round = clock.monotonic()
 
@@ -80,6 +83,7 @@ class Dispatcher(Service):
     async def _run(self) -> None:
         while not self.stopping:
             timeout = await self._round()
+            await self._show_moved()
             self.last_round = self._clock.monotonic()
             if await self.wake.wait(timeout):
                 self._poll = self.pace.poll
@@ -87,33 +91,33 @@ class Dispatcher(Service):
     async def _round(self) -> float:
         """Claim what there is room for and send it on its way; returns seconds to wait."""
         plan = self._plan()
-        if self.is_held or not plan.openings or plan.messages <= 0 or plan.octets <= 0:
+        if self.is_held or not plan.open_queues:
             return self._until_probe(self.pace.poll_max)
         haul = await self._recorder.write(lambda connection: claim_round(connection, plan))
         for taken in haul.taken:
-            self._begin(taken, haul.until)
+            self._begin(taken, haul.end)
         if haul.taken:
+            self.routing.turn()
+            # There may be room for more: the claim was bounded by recipients, of whom one
+            # message may have had so many that no other was among them.
             self._poll = self.pace.poll
-            return self._until_probe(self._poll)
+            return 0.0
         self._poll = min(self._poll * 1.5, self.pace.poll_max)
         return self._until_probe(self._until(haul.next_due, self._poll))
 
     def _plan(self) -> Plan:
-        now = self._clock.now()
         return Plan(
-            openings=self.routing.openings(now=now),
-            queues=self.routing.queues,
+            openings=self.routing.openings(now=self._clock.now()),
+            messages=self._bound(self.pace.deliveries, lambda route: route.under_way),
+            octets=self._bound(OCTETS_IN_FLIGHT, lambda route: route.octets),
             worker=self._keeper.worker,
-            messages=self._free_deliveries,
-            octets=OCTETS_IN_FLIGHT - self._octets,
-            now=now,
-            until=self._keeper.until(),
+            lease=self._keeper.lease,
+            clock=self._clock,
         )
 
-    @property
-    def _free_deliveries(self) -> int:
-        settling = sum(route.settling for route in self.routing.routes)
-        return self.pace.deliveries - len(self._deliveries) + settling
+    def _bound(self, total: int, used_by: Callable[[Route], int]) -> Bound:
+        used = {route.name: used_by(route) for route in self.routing.routes}
+        return Bound(total, used, elsewhere=sum(map(used_by, self.routing.retired)))
 
     def _until_probe(self, seconds: float) -> float:
         # A probe that was due already found no mail to probe with: there is nothing to wait for.
@@ -125,29 +129,35 @@ class Dispatcher(Service):
             return most
         return min(max(0.0, (at - self._clock.now()) / 1e6), most)
 
-    def _begin(self, taken: Taken, until: int) -> None:
+    async def _show_moved(self) -> None:
+        routes, self._moved = self._moved, []
+        for route in routes:
+            if route.is_in_force:
+                await self._recorder.write(partial(save, row=route.row()))
+
+    def _begin(self, taken: Taken, end: LeaseEnd) -> None:
         reach("after", "claim-commit")
         route, message = taken.opening.route, taken.message
         if taken.opening.is_probe:
-            route.breaker.probe(now=self._clock.now())
+            route.breaker.probe()
+            self._moved.append(route)
         route.in_flight += 1
-        self._octets += message.content.size
-        delivery = self._delivery(taken, until)
+        route.octets += message.content.size
+        delivery = self._delivery(taken, end)
         sending = asyncio.create_task(delivery.run(), name=f"delivery of {message.id}")
         self._deliveries[sending] = delivery
-        sending.add_done_callback(partial(self._ended, route=route, octets=message.content.size))
+        sending.add_done_callback(partial(self._ended, taken=taken))
         if self.stopping:
             delivery.end(sending)
 
-    def _delivery(self, taken: Taken, until: int) -> Delivery:
+    def _delivery(self, taken: Taken, end: LeaseEnd) -> Delivery:
         route, message, pool = taken.opening.route, taken.message, taken.opening.route.pool
-        claimed_at = self._clock.monotonic()
 
         def may_begin() -> bool:
             return self.routing.uses(pool) and (taken.opening.is_probe or route.breaker.is_closed)
 
         async def may_write_dot(leases: Sequence[Lease], on_doubt: OnDoubt) -> bool:
-            if not self._keeper.holds(until, claimed_at):
+            if not self._keeper.holds(leases, end):
                 return False
             return on_doubt is OnDoubt.RETRY or await self._mark(leases)
 
@@ -156,6 +166,7 @@ class Dispatcher(Service):
             self._keeper.worker,
             self.routing.policy_of(message.relay),
             route.settings.recipients_per_transaction,
+            is_stand_in=self.routing.relay_of(message.relay) != route.name,
         )
         return Delivery(
             message,
@@ -176,12 +187,14 @@ class Dispatcher(Service):
         reach("after", "mark-dot-commit")
         return held
 
-    def _ended(self, sending: asyncio.Task[None], *, route: Route, octets: int) -> None:
+    def _ended(self, sending: asyncio.Task[None], *, taken: Taken) -> None:
+        route = taken.opening.route
         del self._deliveries[sending]
         route.in_flight -= 1
-        self._octets -= octets
-        if route.in_flight == 0:
+        route.octets -= taken.message.content.size
+        if taken.opening.is_probe:
             route.breaker.probe_ended()
+            self._moved.append(route)
         if not sending.cancelled() and (error := sending.exception()) is not None:
             self.emit(PartFailed("delivery", error))
         self.wake.ring()

@@ -41,11 +41,19 @@ class Herald(Service):
 
     async def _run(self) -> None:
         while not self.stopping:
+            self._call_dispatcher()
             if self.gets_on:
                 self._notifier.alive()
             if self._notifier.is_heard:
                 self._notifier.status(await self._status())
             await self.wake.wait(self._period)
+
+    def _call_dispatcher(self) -> None:
+        """Let the dispatcher show that it moves, where it means to wait for longer than that."""
+        if self._notifier.watchdog_seconds is None:
+            return
+        if self._clock.monotonic() - self._dispatcher.last_round >= self._period:
+            self._dispatcher.wake.ring()
 
     @property
     def gets_on(self) -> bool:
@@ -57,7 +65,9 @@ class Herald(Service):
         # A database that answers with errors is not stuck: the disk is full, and a
         # restart would free nothing.
         answers = self._recorder.is_idle or self._recorder.last_answer > oldest
-        moves = self._dispatcher.last_round > oldest or self._recorder.is_troubled
+        # The dispatcher rests between two rounds, and makes none any more while it stops.
+        rested = self._dispatcher.last_round + self._dispatcher.pace.poll_max
+        moves = rested > oldest or self._recorder.is_troubled or self._dispatcher.stopping
         return answers and moves
 
     async def _status(self) -> str:

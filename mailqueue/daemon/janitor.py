@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,18 +26,20 @@ from mailqueue.events import (
 )
 from mailqueue.failpoint import reach
 from mailqueue.outbox import reap
-from mailqueue.outbox.locks import clear, is_dead
+from mailqueue.outbox.locks import clear, is_dead, is_locked
 from mailqueue.outbox.prune import Pruned as Batch
 from mailqueue.outbox.prune import Retention, prune, reclaim
 from mailqueue.outbox.record import Result
-from mailqueue.outbox.workers import known, remove
+from mailqueue.outbox.workers import forget, known, remove
 
 PRUNE_BATCHES = 20
 """Batches in one round: some ten thousand messages a minute."""
 SETTLE_SECONDS = 2.0
-"""How often leases and deadlines are looked at."""
+"""How often leases, deadlines and strange relay names are looked at."""
 CLEAR_SECONDS = 60.0
-"""How often dead workers, strange relay names and outlived mail are looked for."""
+"""How often dead workers and outlived mail are looked for."""
+FORGET_SECONDS = 86_400.0
+"""After so long a worker that left no lock to prove its death is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +91,12 @@ class Janitor(Service):
         self._clock = clock
         self._cleared_at = clock.monotonic()
         self._disk_is_low = False
+        self._strangers: frozenset[str] = frozenset()
 
     async def _run(self) -> None:
         while not self.stopping:
-            await self.settle()
+            # Both at once, which is one transaction.
+            await asyncio.gather(self.settle(), self._tell_strangers())
             self._watch_disk()
             for route in self._dispatcher.routing.routes:
                 await route.pool.trim()
@@ -154,6 +159,14 @@ class Janitor(Service):
             self.emit(RecipientExpired(one.message, one.address, one.relay))
         return len(expired)
 
+    async def _tell_strangers(self) -> None:
+        """Say which names no relay here has, each once for as long as mail waits there."""
+        live = await self._recorder.write(reap.live_relays)
+        strangers = frozenset(live) - frozenset(self._dispatcher.routing.queues)
+        for queue in sorted(strangers - self._strangers):
+            self.emit(RelayUnknown(queue))
+        self._strangers = strangers
+
     def _watch_disk(self) -> None:
         disk = self.upkeep.disk
         if disk is None:
@@ -166,17 +179,19 @@ class Janitor(Service):
         self._dispatcher.is_held = is_low
 
     async def _clear(self) -> None:
-        await self._settle_strangers()
+        await self.settle_dead()
+        await self._forget_silent()
         await self._prune()
         reach("before", "checkpoint")
         await self._database.checkpoint()
         reach("after", "checkpoint")
 
-    async def _settle_strangers(self) -> None:
-        await self.settle_dead()
-        for queue in await self._recorder.write(reap.live_relays):
-            if queue not in self._dispatcher.routing.queues:
-                self.emit(RelayUnknown(queue))
+    async def _forget_silent(self) -> None:
+        since = self._clock.now() - microseconds(FORGET_SECONDS)
+        for worker in await self._recorder.write(known):
+            is_silent = worker.heartbeat_at < since
+            if is_silent and not (self._path and is_locked(self._path, worker.id)):
+                await self._recorder.write(partial(forget, worker=worker.id, silent_since=since))
 
     async def _prune(self) -> None:
         """Prune one stretch of the outbox, and the next one in the next round.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 from sqlalchemy import Connection
 
@@ -13,7 +15,31 @@ from mailqueue.daemon.service import Service
 from mailqueue.events import Emit
 from mailqueue.failpoint import reach
 from mailqueue.outbox.claim import renew
+from mailqueue.outbox.lease import Lease
 from mailqueue.outbox.workers import beat
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseEnd:
+    """When a lease ends: ``wall`` in epoch microseconds, as written, ``monotonic`` in seconds.
+
+    Both clocks must agree that it has not come: the wall clock is what other workers go by, and
+    the monotonic one counts on where an administrator has set the other back.
+    """
+
+    wall: int
+    monotonic: float
+
+    @classmethod
+    def after(cls, seconds: float, clock: Clock) -> Self:
+        """Return the end of a lease that begins now and lasts for so long."""
+        return cls(clock.now() + microseconds(seconds), clock.monotonic() + seconds)
+
+    def is_to_come(self, clock: Clock) -> bool:
+        """Whether it has come on neither clock."""
+        wall = clock.now() < self.wall
+        monotonic = clock.monotonic() < self.monotonic
+        return wall and monotonic
 
 
 class Keeper(Service):
@@ -39,23 +65,16 @@ class Keeper(Service):
         self.in_flight: Callable[[], Collection[int]] = tuple
         self._recorder = recorder
         self._clock = clock
-        self._until = 0
-        self._monotonic_until = 0.0
+        self._renewed: dict[tuple[int, int], LeaseEnd] = {}
 
-    def until(self) -> int:
-        """Return when a lease taken now would end (epoch microseconds)."""
-        return self._clock.now() + microseconds(self.lease)
+    def holds(self, leases: Sequence[Lease], claimed: LeaseEnd) -> bool:
+        """Whether all of ``leases`` are certainly still ours; ``claimed`` is their first end.
 
-    def holds(self, claimed_until: int, claimed_at: float) -> bool:
-        """Whether a lease is certainly still ours.
-
-        ``claimed_until`` is its end as written, ``claimed_at`` the monotonic time at
-        which it was taken. Both clocks must agree: the wall clock is what other workers go by,
-        and the monotonic one counts on where an administrator has set the other back.
+        A heartbeat counts only for the leases that it found and renewed: where a worker slept
+        past the end, others have taken over, and that it is awake again changes nothing.
         """
-        wall = self._clock.now() < max(claimed_until, self._until)
-        monotonic = self._clock.monotonic() < max(claimed_at + self.lease, self._monotonic_until)
-        return wall and monotonic
+        ends = (self._renewed.get((one.recipient, one.token), claimed) for one in leases)
+        return all(end.is_to_come(self._clock) for end in ends)
 
     async def _run(self) -> None:
         while not self.stopping:
@@ -63,16 +82,16 @@ class Keeper(Service):
             await self._beat()
 
     async def _beat(self) -> None:
-        now, monotonic = self._clock.now(), self._clock.monotonic()
-        until = now + microseconds(self.lease)
-        work = partial(self._write, messages=self.in_flight(), now=now, until=until)
-        await self._recorder.write(work)
+        work = partial(self._write, messages=self.in_flight(), lease=self.lease)
+        renewed, end = await self._recorder.write(work)
         reach("after", "renew-commit")
-        self._until, self._monotonic_until = until, monotonic + self.lease
+        self._renewed = dict.fromkeys(renewed, end)
 
     def _write(
-        self, connection: Connection, *, messages: Collection[int], now: int, until: int
-    ) -> None:
-        if messages:
-            renew(connection, self.worker, messages, until=until)
-        beat(connection, self.worker, now=now)
+        self, connection: Connection, *, messages: Collection[int], lease: float
+    ) -> tuple[set[tuple[int, int]], LeaseEnd]:
+        # The time at which it is written: it may have waited for the database.
+        end = LeaseEnd.after(lease, self._clock)
+        renewed = renew(connection, self.worker, messages, until=end.wall) if messages else set()
+        beat(connection, self.worker, now=self._clock.now())
+        return renewed, end

@@ -23,6 +23,9 @@ from mailqueue.mail.reply import Evidence
 from mailqueue.outbox.record import Result
 from mailqueue.outbox.relays import save
 
+SHOW_SECONDS = 10.0
+"""How often SQL hears of the last success of a relay that is well."""
+
 
 def _nobody_waits() -> None:
     """Stand in until a dispatcher waits for free sessions."""
@@ -35,6 +38,8 @@ class Reception:
         self._recorder = recorder
         self._clock = clock
         self._emit = emit
+        self._shown: dict[str, float] = {}
+        """When each relay's row was written last (monotonic seconds)."""
         self.freed: Callable[[], None] = _nobody_waits
         """Rung when a session is about to be free."""
 
@@ -54,7 +59,8 @@ class Reception:
         self, route: Route, results: Sequence[Result], *, changed: bool
     ) -> Sequence[Result]:
         recording = self._recorder.record(results)
-        if changed:
+        if changed and route.is_in_force:
+            self._shown[route.name] = self._clock.monotonic()
             saving = self._recorder.write(partial(save, row=route.row()))
             refused, _ = await asyncio.gather(recording, saving)
             reach("after", "breaker-commit")
@@ -72,7 +78,8 @@ class Reception:
     def _well(self, route: Route, now: int) -> bool:
         paused = route.breaker.success(now=now)
         if paused is None:
-            return False
+            shown = self._shown.get(route.name)
+            return shown is None or self._clock.monotonic() - shown >= SHOW_SECONDS
         self._emit(RelayResumed(route.name, paused))
         return True
 

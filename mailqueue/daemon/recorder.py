@@ -76,7 +76,7 @@ class Recorder(Service):
         """Write ``results``; returns, after the commit, those refused for want of the lease."""
         done: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         self._results.append(_Results(results, done))
-        self.wake.ring()
+        self._announce(done)
         return await done
 
     async def write(self, work: Callable[[Connection], T]) -> T:
@@ -86,8 +86,13 @@ class Recorder(Service):
         """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._entries.append(_Entry(work, done))
-        self.wake.ring()
+        self._announce(done)
         return await done
+
+    def _announce(self, done: asyncio.Future[Any]) -> None:
+        if self._task is not None and self._task.done():
+            done.cancel()
+        self.wake.ring()
 
     async def _run(self) -> None:
         while not (self.stopping and self.is_idle):
@@ -104,6 +109,9 @@ class Recorder(Service):
         self._writing = True
         try:
             await self._commit(entries, results)
+        except asyncio.CancelledError:
+            _let_go(entries, results)
+            raise
         finally:
             self._writing = False
 
@@ -128,7 +136,12 @@ class Recorder(Service):
         return written
 
     async def _pause(self, seconds: float) -> None:
-        await self.wake.wait(seconds)
+        """Wait, however much is handed in meanwhile; only the stop cuts it short."""
+        was_stopping = self.stopping
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.stopping is was_stopping:
+                    await self.wake.wait(None)
 
     def _refused(self, error: OutboxError) -> None:
         self.last_answer = self._clock.monotonic()
@@ -165,11 +178,14 @@ class Recorder(Service):
     async def abort(self) -> None:
         """End at once; whoever still waits is told that nothing is known."""
         await super().abort()
-        for done in [
-            *(entry.done for entry in self._entries),
-            *(part.done for part in self._results),
-        ]:
-            done.cancel()
+        _let_go(self._entries, self._results)
+
+
+def _let_go(entries: Sequence[_Entry], results: Sequence[_Results]) -> None:
+    for entry in entries:
+        entry.done.cancel()
+    for part in results:
+        part.done.cancel()
 
 
 def _apply(

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from mailqueue.clock import microseconds
+from mailqueue.clock import Clock, microseconds
+from mailqueue.daemon.bound import Bound
+from mailqueue.daemon.keeper import LeaseEnd
 from mailqueue.daemon.routing import Opening
 from mailqueue.failpoint import reach
+from mailqueue.mail.priority import Priority
 from mailqueue.outbox.claim import Claim, claim
 from mailqueue.outbox.due import next_due
 from mailqueue.outbox.lease import LeasedMessage
@@ -19,18 +22,25 @@ from mailqueue.outbox.lease import LeasedMessage
 class Plan:
     """What may be claimed, as things stood when it was made.
 
-    The transaction runs in a thread of its own: it reads this and nothing that moves.
-    ``messages`` and ``octets`` bound all openings together; ``queues`` are the relay names
-    whose next due time is of interest. Instants in epoch microseconds.
+    The transaction runs in a thread of its own: it reads this and nothing that moves, but for
+    the time. It may have waited for the database long after the plan was made, and a lease
+    begins when it is taken. ``lease`` is its length in seconds.
     """
 
     openings: tuple[Opening, ...]
-    queues: tuple[str, ...]
+    messages: Bound
+    octets: Bound
     worker: str
-    messages: int
-    octets: int
-    now: int
-    until: int
+    lease: float
+    clock: Clock
+
+    @property
+    def open_queues(self) -> tuple[str, ...]:
+        """The relay names whose mail could be claimed, if there were any that is due."""
+        nothing = Taking()
+        return tuple(
+            dict.fromkeys(one.queue for one in self.openings if nothing.room(self, one)[0] > 0)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,36 +56,63 @@ class Haul:
     """What a round brought; ``next_due`` is set only where that is nothing."""
 
     taken: tuple[Taken, ...]
-    until: int
+    end: LeaseEnd
     next_due: int | None
 
 
+class Taking:
+    """What has been claimed so far in a round, and what that leaves."""
+
+    def __init__(self) -> None:
+        self.taken: list[Taken] = []
+        self._messages: Counter[str] = Counter()
+        self._octets: Counter[str] = Counter()
+
+    def room(self, plan: Plan, opening: Opening) -> tuple[int, int]:
+        """Return for how many messages, of how many octets in all, there is room; or (0, 0)."""
+        relay = opening.route.name
+        left = plan.messages.left(relay, self._messages)
+        messages = min(opening.room - self._messages[relay], left)
+        octets = plan.octets.left(relay, self._octets)
+        if plan.octets.has(relay, self._octets) == 0:
+            # However much the others have in memory: one message costs little beside a relay
+            # that stands still.
+            octets = max(octets, 1)
+        return (messages, octets) if messages > 0 and octets > 0 else (0, 0)
+
+    def add(self, opening: Opening, messages: list[LeasedMessage]) -> None:
+        """Note what was claimed at ``opening``."""
+        relay = opening.route.name
+        self._messages[relay] += len(messages)
+        self._octets[relay] += sum(message.content.size for message in messages)
+        self.taken.extend(Taken(opening, message) for message in messages)
+
+
 def claim_round(connection: Connection, plan: Plan) -> Haul:
-    """Claim at each opening what its route and the bounds leave room for."""
-    taken: list[Taken] = []
-    at: Counter[str] = Counter()
-    octets = plan.octets
-    for opening in plan.openings:
-        room = min(opening.room - at[opening.route.name], plan.messages - len(taken))
-        if room <= 0 or octets <= 0:
-            continue
-        messages = claim(connection, _wanted(plan, opening, messages=room, octets=octets))
-        at[opening.route.name] += len(messages)
-        octets -= sum(message.content.size for message in messages)
-        taken.extend(Taken(opening, message) for message in messages)
-    if taken:
+    """Claim at each opening what its route and the bounds leave room for.
+
+    The most urgent mail of all names comes first, then the names in their turn: several of them
+    may lead to one relay.
+    """
+    now, end = plan.clock.now(), LeaseEnd.after(plan.lease, plan.clock)
+    taking = Taking()
+    for priority in Priority:
+        for opening in plan.openings:
+            messages, octets = taking.room(plan, opening)
+            if not messages:
+                continue
+            wanted = Claim(
+                relay=opening.queue,
+                worker=plan.worker,
+                messages=messages,
+                octets=octets,
+                now=now,
+                until=end.wall,
+                born_after=now - microseconds(opening.give_up),
+                priority=priority,
+            )
+            taking.add(opening, claim(connection, wanted))
+    if taking.taken:
         reach("before", "claim-commit")
-    due = None if taken else next_due(connection, plan.queues, now=plan.now)
-    return Haul(tuple(taken), plan.until, due)
-
-
-def _wanted(plan: Plan, opening: Opening, *, messages: int, octets: int) -> Claim:
-    return Claim(
-        relay=opening.queue,
-        worker=plan.worker,
-        messages=messages,
-        octets=octets,
-        now=plan.now,
-        until=plan.until,
-        born_after=plan.now - microseconds(opening.give_up),
-    )
+        return Haul(tuple(taking.taken), end, None)
+    return Haul((), end, next_due(connection, plan.open_queues, now=now))

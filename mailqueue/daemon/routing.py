@@ -24,6 +24,7 @@ class Route:
 
     ``seats`` is the limit of concurrent sessions. ``settling``: how many of those in flight
     have their answer and wait for its commit; others may be claimed in their stead.
+    ``octets``: how much content of them is in memory. ``is_in_force``: no reload has removed it.
     """
 
     settings: RelaySettings
@@ -33,6 +34,8 @@ class Route:
     seats: asyncio.Semaphore
     in_flight: int = field(default=0, init=False)
     settling: int = field(default=0, init=False)
+    octets: int = field(default=0, init=False)
+    is_in_force: bool = field(default=True, init=False)
     is_default: bool = field(default=False, init=False)
 
     @property
@@ -40,14 +43,18 @@ class Route:
         """The relay's name in the configuration."""
         return self.settings.name
 
+    @property
+    def under_way(self) -> int:
+        """How many messages have no answer yet."""
+        return self.in_flight - self.settling
+
     def row(self) -> RelayRow:
         """Return the relay's condition as the row that SQL sees."""
         return replace(self.breaker.row(), is_default=self.is_default)
 
     def room(self, *, now: int) -> int:
         """Return how many more messages may be claimed for it at ``now``."""
-        under_way = self.in_flight - self.settling
-        return self.breaker.room(under_way, AHEAD * self.settings.connections, now=now)
+        return self.breaker.room(self.under_way, AHEAD * self.settings.connections, now=now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +78,21 @@ class Routing:
     def __init__(self, make_pool: Callable[[RelaySettings], Pool]) -> None:
         self._make_pool = make_pool
         self._routes: dict[str, Route] = {}
+        self._retired: list[Route] = []
         self._default = DEFAULT_RELAY
         self._global = Backoff()
+        self._turn = 0
 
     @property
     def routes(self) -> tuple[Route, ...]:
         """All relays in force."""
         return tuple(self._routes.values())
+
+    @property
+    def retired(self) -> tuple[Route, ...]:
+        """Relays that a reload removed, and that still have mail under way."""
+        self._retired = [route for route in self._retired if route.in_flight]
+        return tuple(self._retired)
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -101,6 +116,9 @@ class Routing:
             for name, route in self._routes.items()
             if name in pools or name not in config.relays
         ]
+        for name in self._routes.keys() - config.relays.keys():
+            self._routes[name].is_in_force = False
+            self._retired.append(self._routes[name])
         self._routes = {
             name: self._route(settings, pools.get(name)) for name, settings in config.relays.items()
         }
@@ -130,10 +148,16 @@ class Routing:
         return any(route.pool is pool for route in self.routes)
 
     def resume(self, rows: Mapping[str, RelayRow], *, now: int) -> None:
-        """Take up the breakers as an earlier daemon left them."""
+        """Take up the breakers as an earlier daemon left them; the others begin now."""
         for route in self.routes:
             if (row := rows.get(route.name)) is not None:
                 route.breaker.resume(row, now=now)
+        self.begin(now=now)
+
+    def begin(self, *, now: int) -> None:
+        """Let the breakers of relays that have just been configured begin."""
+        for route in self.routes:
+            route.breaker.begin(now=now)
 
     def relay_of(self, queue: str) -> str:
         """Return the relay's name for mail that carries the name ``queue``."""
@@ -145,16 +169,26 @@ class Routing:
         return self._global if route is None else route.policy
 
     def openings(self, *, now: int) -> tuple[Opening, ...]:
-        """Return where mail may be sent as things stand, in the order to look for it.
+        """Return where mail may be sent as things stand, in the order to look there.
 
         A fallback is among them only while the breaker before it is not closed.
         """
+        queues = self.queues
+        first = self._turn % len(queues)
         return tuple(
             opening
-            for queue in self.queues
+            for queue in queues[first:] + queues[:first]
             for opening in self._openings(queue, now)
             if opening.room
         )
+
+    def turn(self) -> None:
+        """Let the next name come first, after mail has been claimed.
+
+        Two names may lead to one relay: so among mail of one priority a busy name does not
+        starve the other.
+        """
+        self._turn += 1
 
     def _openings(self, queue: str, now: int) -> Iterator[Opening]:
         for route in self._candidates(queue):

@@ -64,7 +64,7 @@ class Service(ABC):
         self.stopping = True
         self.wake.ring()
         if self._task is not None:
-            await asyncio.shield(self._task)
+            await asyncio.wait([self._task])
 
     async def abort(self) -> None:
         """End without finishing what was begun."""

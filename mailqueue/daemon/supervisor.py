@@ -24,9 +24,18 @@ from mailqueue.daemon.recorder import Recorder
 from mailqueue.daemon.routing import Routing
 from mailqueue.daemon.systemd import Notifier
 from mailqueue.errors import ConfigError
-from mailqueue.events import Emit, Reloaded, ReloadRefused, Started, Stopped, Stopping
+from mailqueue.events import (
+    Emit,
+    PartFailed,
+    Reloaded,
+    ReloadRefused,
+    Started,
+    Stopped,
+    Stopping,
+)
 from mailqueue.outbox import relays, schema, workers
 from mailqueue.outbox.doorbell import Doorbell
+from mailqueue.outbox.location import describe
 from mailqueue.outbox.locks import WorkerLock
 
 EXTEND_SECONDS = 10.0
@@ -78,6 +87,8 @@ class Supervisor:
         self._exit_now = exit_now
         self._reason: str | None = None
         self._ended = asyncio.Event()
+        self._is_registering = self._is_registered = False
+        self._reload_wanted = False
         self._after_reload: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -87,10 +98,22 @@ class Supervisor:
         """
         with self._signals():
             try:
-                await self._start()
+                await self._unless_ended(self._start())
                 await self._ended.wait()
             finally:
                 await self._stop()
+
+    async def _unless_ended(self, starting: Coroutine[Any, Any, None]) -> None:
+        """Await ``starting``, or give it up when told to stop: it may wait for the database."""
+        start = asyncio.create_task(starting)
+        end = asyncio.create_task(self._ended.wait())
+        try:
+            await asyncio.wait([start, end], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            end.cancel()
+            start.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await start
 
     def stop(self, reason: str) -> None:
         """Ask for an end in order."""
@@ -128,7 +151,9 @@ class Supervisor:
         if parts.lock is not None:
             parts.lock.acquire()
         parts.recorder.start()
+        self._is_registering = True
         await parts.recorder.write(partial(workers.register, worker=self._worker()))
+        self._is_registered = True
         rows = await parts.recorder.write(relays.load)
         parts.routing.resume(rows, now=self._clock.now())
         reaped = await parts.janitor.settle_dead()
@@ -141,8 +166,10 @@ class Supervisor:
             part.start()
         parts.notifier.ready()
         names = tuple(route.name for route in parts.routing.routes)
-        self._emit(Started(parts.worker, parts.database.url, names, reaped))
+        self._emit(Started(parts.worker, describe(parts.database.url), names, reaped))
         self.started.set()
+        if self._reload_wanted:
+            self.reload()
 
     def _worker(self) -> workers.Worker:
         now = self._clock.now()
@@ -158,49 +185,85 @@ class Supervisor:
         parts = self.parts
         parts.notifier.stopping()
         if not self.started.is_set():
-            await self._leave()
+            await self._leave(is_written=await self._unregister())
             return
         self._emit(Stopping(self._reason or "an error", parts.dispatcher.past_dot))
-        await self._drain()
-        for part in (parts.janitor, parts.herald, parts.keeper):
-            await part.stop()
-        await self._leave()
+        is_written = await self._drain() and await self._write_farewell()
+        await self._leave(is_written=is_written)
         self._emit(Stopped())
 
-    async def _drain(self) -> None:
-        """Wait for the replies to written dots, at most for the time configured."""
-        dispatcher = self.parts.dispatcher
-        draining = asyncio.create_task(dispatcher.stop())
-        deadline = self._clock.monotonic() + self.loaded.config.daemon.drain
-        while (left := deadline - self._clock.monotonic()) > 0:
-            self.parts.notifier.extend(2 * EXTEND_SECONDS)
-            await asyncio.wait([draining], timeout=min(left, EXTEND_SECONDS))
-            if draining.done():
-                await draining
-                return
-        await dispatcher.abort()
-        await draining
+    async def _unregister(self) -> bool:
+        """Take back what an unfinished start wrote; returns whether nothing of it is left."""
+        if not self._is_registering:
+            return True
+        if not self.parts.recorder.is_troubled:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EXTEND_SECONDS):
+                    remove = partial(workers.remove, worker=self.parts.worker)
+                    await self.parts.recorder.write(remove)
+                    return True
+        return not self._is_registered
 
-    async def _leave(self) -> None:
+    async def _drain(self) -> bool:
+        """Wait for the replies to written dots, at most for the time configured.
+
+        Returns whether the database took every result.
+        """
+        dispatcher = self.parts.dispatcher
+        ending = {asyncio.create_task(dispatcher.stop())}
+        deadline = self._clock.monotonic() + self.loaded.config.daemon.drain
+        while ending and (left := deadline - self._clock.monotonic()) > 0:
+            self.parts.notifier.extend(2 * EXTEND_SECONDS)
+            _, ending = await asyncio.wait(ending, timeout=min(left, EXTEND_SECONDS))
+        if not ending:
+            return True
+        ending.add(asyncio.create_task(dispatcher.abort()))
+        self.parts.notifier.extend(2 * EXTEND_SECONDS)
+        _, ending = await asyncio.wait(ending, timeout=EXTEND_SECONDS)
+        if not ending:
+            return True
+        # The database takes nothing, and results would wait for it for ever.
+        await self.parts.recorder.abort()
+        await asyncio.wait(ending)
+        return False
+
+    async def _write_farewell(self) -> bool:
+        """Write what is left to write; returns whether the database took all of it."""
         parts = self.parts
-        for route in parts.routing.routes:
-            await route.pool.close()
+        parts.notifier.extend(2 * EXTEND_SECONDS)
+        try:
+            async with asyncio.timeout(EXTEND_SECONDS):
+                for part in (parts.janitor, parts.herald, parts.keeper):
+                    await part.stop()
+                await self._show_relays()
+                await parts.recorder.write(partial(workers.remove, worker=parts.worker))
+                await parts.recorder.stop()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _leave(self, *, is_written: bool) -> None:
+        parts = self.parts
+        parts.notifier.extend(2 * EXTEND_SECONDS)
+        await asyncio.gather(*(route.pool.close() for route in parts.routing.routes))
         if parts.doorbell is not None:
             parts.doorbell.stop()
-        if self.started.is_set():
-            with contextlib.suppress(TimeoutError):
-                # A database that takes nothing any more must not keep the process for ever:
-                # its leases run out, and what was not written becomes doubt on record.
-                async with asyncio.timeout(EXTEND_SECONDS):
-                    await parts.recorder.write(partial(workers.remove, worker=parts.worker))
-                    await parts.recorder.stop()
-        await parts.recorder.abort()
+        for part in (parts.recorder, parts.janitor, parts.herald, parts.keeper):
+            await part.abort()
         await parts.database.close()
-        if parts.lock is not None:
+        # Where something is left unwritten the lock's file stays: a lock that nobody holds
+        # proves to the next daemon that this one is dead, and its leases are settled at once.
+        if parts.lock is not None and is_written:
             parts.lock.release()
 
     def reload(self) -> None:
-        """Put a new configuration in force if it can be used; the old one stays otherwise."""
+        """Put a new configuration in force if it can be used; the old one stays otherwise.
+
+        While it starts this waits until it has, and while it stops it does nothing.
+        """
+        if not self.started.is_set() or self._reason is not None:
+            self._reload_wanted = True
+            return
         self.parts.notifier.reloading()
         try:
             loaded = self._reload()
@@ -208,7 +271,10 @@ class Supervisor:
             self._put_in_force(loaded)
         except ConfigError as error:
             self._emit(ReloadRefused(str(error)))
-        self.parts.notifier.ready()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the daemon goes on
+            self._emit(ReloadRefused(f"{type(error).__name__}: {error}"))
+        finally:
+            self.parts.notifier.ready()
 
     def _check_unmoved(self, config: Config) -> None:
         if config.database != self.loaded.config.database:
@@ -221,6 +287,7 @@ class Supervisor:
         self._apply(loaded.config)
         for pool in retired:
             self._later(pool.close())
+        parts.routing.begin(now=self._clock.now())
         for route in parts.routing.routes:
             route.breaker.allow_probe(now=self._clock.now())
         self._later(self._show_relays())
@@ -231,4 +298,9 @@ class Supervisor:
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         doing = asyncio.get_running_loop().create_task(work)
         self._after_reload.add(doing)
-        doing.add_done_callback(self._after_reload.discard)
+        doing.add_done_callback(self._reloaded)
+
+    def _reloaded(self, done: asyncio.Task[None]) -> None:
+        self._after_reload.discard(done)
+        if not done.cancelled() and (error := done.exception()) is not None:
+            self._emit(PartFailed("reload", error))

@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 from typing import Literal, TextIO
 
 from mailqueue import events
-from mailqueue.events.wording import word
+from mailqueue.events.wording import level_of, word
 
 LOGGER = logging.getLogger("mailqueue")
 _PRIORITIES = {logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
 
 
 def write(event: events.Event) -> None:
-    """Log ``event``; costs one comparison where the level is off."""
-    if not LOGGER.isEnabledFor(logging.INFO) and isinstance(event, events.RecipientAnswered):
+    """Log ``event``; a recipient's answer costs next to nothing where its level is off."""
+    if isinstance(event, events.RecipientAnswered) and not LOGGER.isEnabledFor(level_of(event)):
         return
     line = word(event)
     if LOGGER.isEnabledFor(line.level):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mailqueue import events
 from mailqueue.mail.decision import Decision
@@ -17,7 +17,7 @@ _STATUS = {
     Move.FAIL: "failed",
     Move.GIVE_UP: "expired",
     Move.HOLD_DOUBT: "held",
-    Move.HAND_BACK: "returned",
+    Move.HAND_BACK: "requeued",
 }
 _DSN = {Outcome.SENT: "2.0.0", Outcome.FAIL: "5.0.0"}
 
@@ -32,7 +32,18 @@ class Line:
 
 
 def word(event: events.Event) -> Line:
-    """Return the line for ``event``."""
+    """Return the line for ``event``: one line that can be printed, whatever is in the event.
+
+    Replies come from relays, addresses and names from rows that anybody may have written:
+    none of them may forge a line of the log or steer the terminal of who reads it.
+    """
+    line = _worded(event)
+    if line.text.isprintable():
+        return line
+    return replace(line, text=_one_line(line.text))
+
+
+def _worded(event: events.Event) -> Line:
     match event:
         case events.RecipientAnswered():
             return _answered(event)
@@ -60,10 +71,15 @@ def _answered(event: events.RecipientAnswered) -> Line:
     relay = f"{event.relay}[{event.peer}]" if event.peer else event.relay
     text = (
         f"{event.message}: to=<{event.recipient}>, relay={relay}, delay={event.delay:.2f}, "
-        f"dsn={dsn}, status={status} ({_one_line(answer)})"
+        f"dsn={dsn}, status={status} ({answer})"
     )
-    level = logging.WARNING if decision.verdict.outcome is Outcome.IN_DOUBT else logging.INFO
-    return Line(level, text, _answered_fields(event, status, dsn))
+    return Line(level_of(event), text, _answered_fields(event, status, dsn))
+
+
+def level_of(event: events.RecipientAnswered) -> int:
+    """Return the level of its line without wording it: doubt is a warning."""
+    in_doubt = event.decision.verdict.outcome is Outcome.IN_DOUBT
+    return logging.WARNING if in_doubt else logging.INFO
 
 
 def _answered_fields(event: events.RecipientAnswered, status: str, dsn: str) -> dict[str, object]:
@@ -98,7 +114,7 @@ def _relay(event: events.RelayPaused | events.RelayResumed | events.RelayUnknown
     fields: dict[str, object] = {"relay": event.relay}
     match event:
         case events.RelayPaused(relay, evidence, pause):
-            answer = _one_line(str(evidence.answer))
+            answer = str(evidence.answer)
             text = (
                 f"relay={relay} paused at {evidence.stage}: {answer}; no mail is charged, "
                 f"next probe in {pause:.0f} s"
@@ -174,7 +190,7 @@ def _housekeeping(event: events.Event) -> Line:
             )
             return Line(logging.WARNING, text, {"recipient_row": row, "worker": worker})
         case events.ResultRefused(recipient, relay, decision):
-            answer = _one_line(str(decision.finding.evidence.answer))
+            answer = str(decision.finding.evidence.answer)
             text = (
                 f"to=<{recipient}>, relay={relay}: the lease had ended before this reply "
                 f"came, nothing was changed ({answer})"
@@ -188,4 +204,5 @@ def _housekeeping(event: events.Event) -> Line:
 
 
 def _one_line(text: str) -> str:
-    return text.replace("\n", " / ")
+    joined = text.replace("\n", " / ")
+    return "".join(one if one.isprintable() else "?" for one in joined)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
-    BindParameter,
     Connection,
     Row,
     Select,
@@ -15,7 +14,6 @@ from sqlalchemy import (
     bindparam,
     or_,
     select,
-    union_all,
     update,
 )
 
@@ -32,7 +30,7 @@ from mailqueue.outbox.tables import contents, messages, recipients
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a worker asks for. Instants in epoch microseconds.
+    """What a worker asks for: mail of one name and one priority. Instants in epoch microseconds.
 
     ``messages`` and ``octets`` bound what it takes on, so that memory does not grow with
     the queue; one message is taken however large it is. ``born_after``: recipients whose
@@ -46,10 +44,11 @@ class Claim:
     now: int
     until: int
     born_after: int
+    priority: Priority = Priority.NORMAL
 
 
 def claim(connection: Connection, wanted: Claim) -> list[LeasedMessage]:
-    """Lease due recipients, most urgent and longest due first, and return their messages.
+    """Lease due recipients, longest due first, and return their messages.
 
     The row's due time becomes the end of its lease: a worker that dies needs no repair,
     its rows fall due again. Commit before the first byte goes to the relay.
@@ -80,6 +79,7 @@ def _choose(connection: Connection, wanted: Claim) -> list[int]:
         _DUE,
         {
             "claimed_relay": wanted.relay,
+            "claimed_priority": int(wanted.priority),
             "now": wanted.now,
             "born_after": wanted.born_after,
             "messages": wanted.messages,
@@ -126,29 +126,19 @@ def _is_due() -> list[Any]:
     ]
 
 
-def _due_at(priority: Priority) -> Select[Any]:
-    # One seek for each priority: a single scan ordered by (priority, due_at) would walk
-    # past every waiting row of the first priority before it met the second.
-    columns = recipients.c
-    due = (
-        select(columns.message_id)
-        .where(*_is_due(), columns.priority == int(priority))
-        .order_by(columns.due_at)
-        .limit(_limit())
-        .with_for_update(skip_locked=True)
-        .subquery()
-    )
-    return select(due.c.message_id)
-
-
-def _limit() -> BindParameter[int]:
-    return bindparam("messages", type_=messages.c.id.type)
-
-
 def _due() -> Select[Any]:
-    due = union_all(*map(_due_at, Priority)).limit(_limit()).subquery()
-    return select(due.c.message_id, messages.c.size).join(
-        messages, messages.c.id == due.c.message_id
+    # One priority: a single scan ordered by (priority, due_at) would walk past every waiting
+    # row of the first priority before it met the second.
+    # Joined before the limit: recipients whose message was deleted by hand, without foreign
+    # keys, would otherwise fill it and keep all others from being found.
+    columns = recipients.c
+    return (
+        select(columns.message_id, messages.c.size)
+        .join(messages, messages.c.id == columns.message_id)
+        .where(*_is_due(), columns.priority == bindparam("claimed_priority"))
+        .order_by(columns.due_at)
+        .limit(bindparam("messages", type_=messages.c.id.type))
+        .with_for_update(skip_locked=True, of=recipients)
     )
 
 
@@ -200,20 +190,24 @@ _LEASE = _lease_statement()
 _LOAD = _load_statement()
 
 
-def renew(connection: Connection, worker: str, messages: Collection[int], *, until: int) -> int:
-    """Put off the end of the leases that ``worker`` holds on ``messages``; returns how many.
+def renew(
+    connection: Connection, worker: str, messages: Collection[int], *, until: int
+) -> set[tuple[int, int]]:
+    """Put off the end of the leases that ``worker`` holds on ``messages``.
 
-    Only what is really being sent is named here: a lease that nobody works on runs out.
+    Returns the recipient and the token of each. Only what is really being sent is named here:
+    a lease that nobody works on runs out.
     """
     columns = recipients.c
     statement = (
         update(recipients)
         .where(columns.message_id.in_(messages), columns.worker == worker, may(Event.HAND_BACK))
         .values(due_at=until)
+        .returning(columns.id, columns.lease)
     )
-    count = connection.execute(statement).rowcount
+    renewed = {(row.id, row.lease) for row in connection.execute(statement)}
     reach("before", "renew-commit")
-    return count
+    return renewed
 
 
 def mark_dot(connection: Connection, leases: Sequence[Lease], *, worker: str, now: int) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, or_, select, text, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, or_, select, text, update
 
 from mailqueue.failpoint import reach
 from mailqueue.mail.decision import decide
@@ -154,16 +154,21 @@ def _outlived(
 
 def live_relays(connection: Connection) -> list[str]:
     """Return the relay names that unfinished recipients carry, by one index seek for each."""
-    names: list[str] = []
-    column = recipients.c.relay
-    statement = (
-        select(column).where(text(_IS_LIVE), column > bindparam("after")).order_by(column).limit(1)
-    )
-    name = ""
-    while (row := connection.execute(statement, {"after": name}).first()) is not None:
-        name = row[0]
-        names.append(name)
-    return names
+    return list(connection.execute(_LIVE_RELAYS).scalars())
+
+
+def _live_relays() -> Select[Any]:
+    # The database walks from name to name itself: one that is no UTF-8 could not be handed
+    # back to it as the name to go on from.
+    columns = recipients.c
+    first = select(func.min(columns.relay).label("name")).where(text(_IS_LIVE))
+    names = first.cte("names", recursive=True)
+    following = select(func.min(columns.relay)).where(text(_IS_LIVE), columns.relay > names.c.name)
+    names = names.union_all(select(following.scalar_subquery()).where(names.c.name.is_not(None)))
+    return select(names.c.name).where(names.c.name.is_not(None))
+
+
+_LIVE_RELAYS = _live_relays()
 
 
 _EXPIRE = (

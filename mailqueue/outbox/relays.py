@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
+from mailqueue.failpoint import reach
 from mailqueue.outbox.tables import relays
 
 
@@ -34,7 +35,13 @@ class RelayRow:
 
 
 def show(connection: Connection, rows: Sequence[RelayRow]) -> None:
-    """Write the rows of all relays that are configured, and which of them is the default."""
+    """Write the rows of all relays that are configured, and which of them is the default.
+
+    All others are removed: no mail waits for them any more. A second daemon that has other relays
+    writes theirs again with the next news of them.
+    """
+    names = [row.name for row in rows]
+    connection.execute(delete(relays).where(relays.c.name.not_in(names)))
     connection.execute(update(relays).values(is_default=False))
     for row in rows:
         save(connection, row)
@@ -55,6 +62,7 @@ def save(connection: Connection, row: RelayRow) -> None:
     changed = connection.execute(update(relays).where(relays.c.name == name).values(**values))
     if changed.rowcount == 0:
         connection.execute(insert(relays).values(name=name, **values))
+    reach("before", "breaker-commit")
 
 
 def load(connection: Connection) -> dict[str, RelayRow]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, exists, insert, select, update
 
-from mailqueue.outbox.tables import workers
+from mailqueue.mail.lifecycle import State
+from mailqueue.outbox.tables import recipients, workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,20 @@ def beat(connection: Connection, worker: str, *, now: int) -> None:
 def remove(connection: Connection, worker: str) -> None:
     """Forget a worker that has ended."""
     connection.execute(delete(workers).where(workers.c.id == worker))
+
+
+def forget(connection: Connection, worker: str, *, silent_since: int) -> None:
+    """Remove ``worker`` if nothing was heard of it since then and it holds no lease.
+
+    A lease keeps it: when that runs out, the doubt is recorded with the worker's name.
+    """
+    holds = exists().where(
+        recipients.c.state == State.SENDING,
+        recipients.c.due_at.is_not(None),
+        recipients.c.worker == worker,
+    )
+    silent = workers.c.heartbeat_at < silent_since
+    connection.execute(delete(workers).where(workers.c.id == worker, silent, ~holds))
 
 
 def known(connection: Connection) -> list[Worker]:

@@ -17,9 +17,11 @@ _NEVER = {
     "only a leased recipient has a worker": (
         "SELECT * FROM mailqueue_recipients WHERE worker IS NOT NULL AND state != 'sending'"
     ),
-    "each charged attempt is on record": (
+    "each charged attempt since the last retry by hand is on record": (
         "SELECT * FROM mailqueue_recipients r WHERE attempts != (SELECT count(*)"
-        " FROM mailqueue_attempts a WHERE a.recipient_id = r.id AND a.charged)"
+        " FROM mailqueue_attempts a WHERE a.recipient_id = r.id AND a.charged"
+        " AND a.ended_at > COALESCE((SELECT max(at) FROM mailqueue_actions"
+        " WHERE recipient_id = r.id AND verb = 'retry'), 0))"
     ),
     "each doubt is on record": (
         "SELECT * FROM mailqueue_recipients r WHERE doubts != (SELECT count(*)"

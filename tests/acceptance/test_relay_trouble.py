@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailqueue import events
+from mailqueue.mail.priority import Priority
 from mailqueue.testing import Rule, Script, ScriptedRelay
 from mailqueue.testing.fixtures import StartRelay
 from tests.acceptance.plays import ANN, Play, left_over, says
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 PAUSE = 30.0
 """The first pause of a breaker, by default."""
+BACKOFF = 300.0
+"""The first pause of a mail, by default."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,11 @@ class Trouble:
     code: int | None = None
     keys: Settings = field(default_factory=dict)
 
+    @property
+    def is_before_mail(self) -> bool:
+        """Whether the relay has heard nothing of the mail."""
+        return self.stage not in ("mail", "rcpt", "data")
+
 
 def _in_the_clear() -> Iterator[Trouble]:
     yield Trouble("554 greeting", "CONNECT", says("554 go away"), "greeting", 554)
@@ -45,8 +53,10 @@ def _in_the_clear() -> Iterator[Trouble]:
     yield Trouble("450 to EHLO", "EHLO", says("450 no"), "ehlo", 450)
     yield Trouble("close at EHLO", "EHLO", Rule.close, "ehlo")
     yield Trouble("left-over bytes at EHLO", "EHLO", left_over, "ehlo")
-    for code in (421, 530, 534, 535, 538):
-        yield Trouble(f"{code} to MAIL", "MAIL", says(f"{code} no"), "mail", code)
+    yield Trouble("421 to MAIL", "MAIL", says("421 no"), "mail", 421)
+    for at in ("MAIL", "RCPT", "DATA"):
+        for code in (530, 534, 535, 538):
+            yield Trouble(f"{code} to {at}", at, says(f"{code} no"), at.lower(), code)
     text = "550 Please authenticate first"
     yield Trouble("to MAIL: authenticate first", "MAIL", says(text), "mail", 550)
 
@@ -93,7 +103,10 @@ async def test_trouble_before_a_mail_is_taken_costs_the_mail_nothing(
     script: Script,
     relay: ScriptedRelay,
 ) -> None:
-    """The relay is paused, no attempt is charged, and after the pause the mail goes once."""
+    """The relay is paused, no attempt is charged, and after the pause the mail goes once.
+
+    A mail of which the relay has heard is put off, so that another one probes.
+    """
     await _meet(trouble, outbox, clock, script, leading_to(relay, **trouble.keys))
     assert relay.ledger.deliveries(ANN) == 1
 
@@ -122,7 +135,8 @@ async def _meet(
     outbox.put(ANN)
     async with running(outbox, {"main": keys}, clock=clock) as daemon:
         await daemon.until(lambda: outbox.relay()["breaker"] == "open")
-        await daemon.until(lambda: outbox.state(ANN) == "queued")
+        waits = "queued" if trouble.is_before_mail else "deferred"
+        await daemon.until(lambda: outbox.state(ANN) == waits)
         paused = outbox.relay()
         assert (paused["stage"], paused["code"], paused["troubles"]) == (
             trouble.stage,
@@ -132,11 +146,26 @@ async def _meet(
         assert paused["text"]
         assert not [one for one in outbox.attempts(ANN) if one["charged"]]
         script.clear()
-        await daemon.let_pass(PAUSE)
+        await daemon.let_pass(PAUSE if trouble.is_before_mail else BACKOFF)
         await daemon.until_states(sent=1)
         assert outbox.relay()["breaker"] == "closed"
         assert daemon.told(events.RelayResumed)
     assert outbox.recipient(ANN)["attempts"] == 1
+
+
+@pytest.mark.parametrize("reply", ["421 4.3.2 not now", "530 5.7.0 authenticate first"])
+async def test_a_mail_that_a_relay_will_not_have_does_not_keep_it_closed(
+    outbox: OutboxFile, clock: PassingClock, script: Script, relay: ScriptedRelay, reply: str
+) -> None:
+    """However urgent, it is put off: another mail probes, and all others go."""
+    script.on("MAIL", address="unwanted@example.org").reply(reply)
+    outbox.put(ANN, sender="unwanted@example.org", priority=Priority.HIGH, now=clock.now())
+    async with running(outbox, {"main": leading_to(relay)}, clock=clock) as daemon:
+        await daemon.until(lambda: outbox.relay()["breaker"] == "open")
+        outbox.put_all([outbox.draft(f"r{number}@example.net") for number in range(10)])
+        await daemon.let_pass(PAUSE)
+        await daemon.until_states(sent=10, deferred=1)
+    assert outbox.recipient(ANN)["attempts"] == 0
 
 
 async def test_a_relay_that_is_down_costs_nothing(

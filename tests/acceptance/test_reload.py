@@ -73,6 +73,25 @@ async def test_sighup_puts_new_relay_settings_in_force(
     assert outbox.state(ANN) == "sent"
 
 
+async def test_a_sighup_during_the_start_is_heeded_after_it(
+    outbox: OutboxFile, relay: ScriptedRelay, file: Path
+) -> None:
+    """Nobody is told that the daemon is ready before it is, and the signal is not lost."""
+    keys = settings_for(outbox, {"main": leading_to(relay)})
+    write_settings(file, keys)
+    daemon = Daemon(outbox, keys, reload=lambda: load(file, environ={}))
+    daemon.supervisor.reload()
+    await daemon.until_told(events.Reloaded)
+    await daemon.stop()
+    daemon.supervisor.reload()
+    assert [type(event).__name__ for event in daemon.events] == [
+        "Started",
+        "Reloaded",
+        "Stopping",
+        "Stopped",
+    ]
+
+
 async def test_an_idle_session_of_old_settings_is_not_used_again(
     outbox: OutboxFile, relay: ScriptedRelay, start_relay: StartRelay, file: Path
 ) -> None:
@@ -114,18 +133,6 @@ async def test_what_has_not_begun_at_a_reload_goes_through_the_new_relay(
         await daemon.until_states(sent=2)
     assert (relay.ledger.deliveries(ANN), other.ledger.deliveries(BOB)) == (1, 1)
     assert outbox.value("SELECT sum(attempts) FROM mailqueue_recipients") == 2
-
-
-async def test_mail_without_a_relay_goes_to_the_one_that_is_chosen(
-    outbox: OutboxFile, relay: ScriptedRelay, start_relay: StartRelay
-) -> None:
-    """`default_relay` decides, though another relay bears the name "default"."""
-    other = await start_relay(ScriptedRelay())
-    relays = {"default": leading_to(relay), "bulk": leading_to(other)}
-    outbox.put(ANN)
-    async with running(outbox, relays, daemon={"default_relay": "bulk"}) as daemon:
-        await daemon.until_states(sent=1)
-    assert (relay.ledger.deliveries(ANN), other.ledger.deliveries(ANN)) == (0, 1)
 
 
 async def test_a_configuration_that_is_wrong_changes_nothing(

@@ -39,6 +39,7 @@ async def test_a_wrong_password_fails_no_mail_and_costs_none(
         assert outbox.attempts() == []
         password.write_text("right\n")
         daemon.supervisor.reload()
-        await daemon.until_states(sent=MAILS, timeout=30)
+        await relay.ledger.wait_for(MAILS, timeout=60)
+        await daemon.until_states(sent=MAILS)
     assert not relay.ledger.duplicates
     assert len(relay.ledger) == MAILS

@@ -95,3 +95,9 @@ async def greeted(relay: ScriptedRelay) -> AsyncIterator[RawClient]:
     async with connect(relay) as client:
         await client.greet()
         yield client
+
+
+async def turn_the_loop(times: int) -> None:
+    """Let everything that is ready have its turn, so many times over."""
+    for _ in range(times):
+        await asyncio.sleep(0)

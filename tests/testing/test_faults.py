@@ -3,12 +3,11 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
 
 import pytest
 
-from mailqueue.testing import FAULTS, Fault, Rule, Script, ScriptedRelay
-from tests.testing.raw_client import RawClient, connect, greeted
+from mailqueue.testing import FAULTS, Fault, Script, ScriptedRelay
+from tests.testing.raw_client import RawClient, connect, greeted, turn_the_loop
 
 pytest_plugins = ["mailqueue.testing.fixtures"]
 
@@ -157,14 +156,9 @@ async def test_a_reply_without_end_waits_for_its_reader(
     script.on("CONNECT").endless("220-" + "x" * 1000)
     with socket.create_connection((relay.host, relay.port)):
         await relay.saw("CONNECT")
-        await _turn_the_loop(1000)  # some 60 MB, if nothing held it back
+        await turn_the_loop(1000)  # some 60 MB, if nothing held it back
         (session,) = relay.sessions
         assert session._wire.transport.get_write_buffer_size() < 1_000_000
-
-
-async def _turn_the_loop(times: int) -> None:
-    for _ in range(times):
-        await asyncio.sleep(0)
 
 
 async def test_a_reset_is_one(relay: ScriptedRelay, script: Script) -> None:
@@ -225,163 +219,6 @@ async def test_a_relay_held_in_place(relay: ScriptedRelay, script: Script) -> No
         assert (await client.reply()).startswith("250 2.0.0 accepted")
         assert await client.code("RSET") == "250"
         assert relay.ledger.seen["MAIL"] == 2
-
-
-@pytest.mark.parametrize(
-    ("tell", "accepted"),
-    [
-        (lambda rule: rule.close(), 0),
-        (lambda rule: rule.accept().close(), 1),
-        (lambda rule: rule.accept().silence(), 1),
-        (lambda rule: rule.as_usual().close(), 1),
-        (lambda rule: rule.reply("250 ok").reset(), 1),
-        (lambda rule: rule.reply("299 odd"), 1),
-        (lambda rule: rule.reply("451 later"), 0),
-        (lambda rule: rule.reply("250-yes", "550 no"), 0),
-        (lambda rule: rule.reply("354 go on"), 0),
-        (lambda rule: rule.raw(b"250 ok\n"), 0),
-    ],
-)
-async def test_what_counts_as_accepted(
-    relay: ScriptedRelay, script: Script, tell: Callable[[Rule], Rule], accepted: int
-) -> None:
-    """Only a whole 2xx makes an acceptance, or the script's word that the reply was lost."""
-    tell(script.on("."))
-    async with greeted(relay) as client:
-        for line in ("MAIL FROM:<>", "RCPT TO:<a@b.example>", "DATA"):
-            await client.ask(line)
-        await client.send(b"x\r\n.\r\n")
-        await relay.saw(".")
-        await relay.until(lambda: len(relay.ledger.offered) == 1)
-    assert relay.ledger.deliveries("a@b.example") == accepted
-
-
-@pytest.mark.parametrize("reply", ["250 ok", "550 no", "451 later", "252 maybe", "251 elsewhere"])
-async def test_the_reply_decides_about_a_recipient(
-    relay: ScriptedRelay, script: Script, reply: str
-) -> None:
-    """A recipient is on the message if, and only if, it was answered with 2xx."""
-    script.on("RCPT", address="b@c.example").reply(reply)
-    async with greeted(relay) as client:
-        await client.ask("MAIL FROM:<>")
-        await client.ask("RCPT TO:<a@c.example>")
-        assert await client.ask("RCPT TO:<b@c.example>") == reply
-        await client.ask("DATA")
-        await client.send(b".\r\n")
-        await client.reply()
-    assert relay.ledger.deliveries("a@c.example") == 1
-    assert relay.ledger.deliveries("b@c.example") == reply.startswith("2")
-
-
-async def test_mixed_answers_for_many_recipients(relay: ScriptedRelay, script: Script) -> None:
-    """150 recipients, each with the answer its own rule gives it, pipelined."""
-    for number in range(0, 150, 3):
-        script.on("RCPT", address=f"r{number}@b.example").reply("550 5.1.1 no")
-        script.on("RCPT", address=f"r{number + 1}@b.example").times(1).reply("451 4.7.1 later")
-    commands = [
-        b"MAIL FROM:<>",
-        *(b"RCPT TO:<r%d@b.example>" % n for n in range(150)),
-        b"DATA",
-        b".",
-    ]
-    async with greeted(relay) as client:
-        await client.send(b"".join(command + b"\r\n" for command in commands))
-        codes = [(await client.reply())[:3] for _ in commands]
-    assert codes == ["250", *["550", "451", "250"] * 50, "354", "250"]
-    assert relay.ledger.accepted[0].recipients == tuple(f"r{n}@b.example" for n in range(2, 150, 3))
-    assert not script.unused
-
-
-async def test_data_answered_wrongly_begins_no_body(relay: ScriptedRelay, script: Script) -> None:
-    """After anything but a 3xx to DATA the relay goes on reading commands."""
-    script.on("DATA").reply("250 ok")
-    async with greeted(relay) as client:
-        for line in ("MAIL FROM:<>", "RCPT TO:<a@b.example>", "DATA"):
-            await client.ask(line)
-        assert await client.code("Subject: x") == "500"
-
-
-async def test_a_greeting_that_refuses(relay: ScriptedRelay, script: Script) -> None:
-    """After a 554 greeting everything but QUIT is answered with 503 (RFC 5321 section 3.1)."""
-    script.on("CONNECT").reply("554 no service")
-    async with connect(relay) as client:
-        assert await client.reply() == "554 no service"
-        assert [await client.code(line) for line in ("EHLO c", "NOOP", "QUIT")] == [
-            "503",
-            "503",
-            "221",
-        ]
-
-
-class TestBody:
-    """Faults during the upload."""
-
-    async def _upload(self, client: RawClient) -> None:
-        for line in ("MAIL FROM:<>", "RCPT TO:<a@b.example>", "DATA"):
-            await client.ask(line)
-        await client.send(b"12345678\r\n" * 10 + b".\r\n")
-
-    @pytest.mark.parametrize("octets", [1, 50, 99, 103])
-    async def test_a_body_is_cut_off_where_told(
-        self, relay: ScriptedRelay, script: Script, octets: int
-    ) -> None:
-        """The connection ends once so many octets were read; the message was never offered."""
-        script.on("BODY").after(octets=octets).half_close()
-        async with greeted(relay) as client:
-            await self._upload(client)
-            expected = b"250 2.0.0 accepted as 1\r\n" if octets == 103 else b""
-            async with asyncio.timeout(5):
-                assert await client.reader.read(100) == expected
-        assert len(relay.ledger.offered) == (octets == 103)
-
-    async def test_a_reply_in_the_middle(self, relay: ScriptedRelay, script: Script) -> None:
-        """A reply during the body is one more; the dot gets its own."""
-        script.on("BODY").after(octets=20).reply("552 5.3.4 too big")
-        async with greeted(relay) as client:
-            await self._upload(client)
-            assert await client.reply() == "552 5.3.4 too big"
-            assert await client.code("NOOP") == "250"
-
-    async def test_several_marks_in_one_body(self, relay: ScriptedRelay, script: Script) -> None:
-        """Every mark is its own cue, in order."""
-        script.on("BODY").after(octets=70).reply("252 c")
-        script.on("BODY").after(octets=5).reply("252 a")
-        script.on("BODY").after(octets=6).delay(0.001).reply("252 b")
-        async with greeted(relay) as client:
-            await self._upload(client)
-            replies = [await client.reply() for _ in range(4)]
-        assert replies == ["252 a", "252 b", "252 c", "250 2.0.0 accepted as 1"]
-
-    async def test_an_upload_that_stalls(self, relay: ScriptedRelay, script: Script) -> None:
-        """A relay that stops reading lets the client's writes fill up, and notices its end."""
-        script.on("BODY").silence()
-        async with greeted(relay) as client:
-            for line in ("MAIL FROM:<>", "RCPT TO:<a@b.example>", "DATA"):
-                await client.ask(line)
-            client.writer.write(b"x" * 998 + b"\r\n")
-            await relay.saw("BODY")
-            client.writer.write((b"x" * 998 + b"\r\n") * 20_000)
-            waiting = []
-            for _ in range(2):
-                await _turn_the_loop(500)
-                waiting.append(client.writer.transport.get_write_buffer_size())
-            assert waiting[0] == waiting[1] > 1_000_000
-        await relay.wait_sessions_closed()
-        assert not relay.ledger.offered
-
-    async def test_an_upload_that_goes_on(self, relay: ScriptedRelay, script: Script) -> None:
-        """A relay that held still reads the rest of the body when it is let go."""
-        release = asyncio.Event()
-        script.on("BODY").after(octets=1000).wait_for(release)
-        content = (b"x" * 998 + b"\r\n") * 5000
-        async with greeted(relay) as client:
-            for line in ("MAIL FROM:<>", "RCPT TO:<a@b.example>", "DATA"):
-                await client.ask(line)
-            client.writer.write(content + b".\r\n")
-            await relay.saw("BODY")
-            release.set()
-            assert (await client.reply()).startswith("250")
-        assert relay.ledger.accepted[0].content == content
 
 
 async def test_sessions_can_be_disturbed_from_outside(relay: ScriptedRelay) -> None:

@@ -1,0 +1,430 @@
+"""One leased message from claim to record, whatever happens on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+import mailqueue.smtp.tap as tap
+from mailqueue.clock import FakeClock
+from mailqueue.config import RelaySettings
+from mailqueue.daemon.delivery import Delivery, Terms
+from mailqueue.mail.doubt import OnDoubt
+from mailqueue.mail.lifecycle import Event
+from mailqueue.mail.reply import Parsed, parse_reply
+from mailqueue.mail.rule import Rule
+from mailqueue.mail.stage import Stage
+from mailqueue.outbox.lease import Lease, LeasedMessage
+from mailqueue.outbox.record import Result
+from mailqueue.smtp.pool import Pool
+from mailqueue.smtp.relay import Relay
+from mailqueue.testing import Script, ScriptedRelay
+from tests.daemon.parts import PATIENCE, leading_to, message_for, turns
+from tests.support.leases import POLICY
+
+ANN, BOB, CEE = "ann@example.net", "bob@example.net", "cee@example.net"
+
+TOO_MANY = "452 4.5.3 too many recipients"
+
+
+@dataclass
+class Desk:
+    """Stands where a delivery brings its results and asks its questions."""
+
+    pool: Pool
+    clock: FakeClock
+    settled: list[Result] = field(default_factory=list)
+    seats: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    may_begin: bool = True
+    may_write_dot: Callable[[Sequence[Lease]], bool] = lambda _: True
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+    settling: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.opened.set()
+
+    def delivery(self, message: LeasedMessage, *, most: int = 100) -> Delivery:
+        """Return a delivery through this desk, of at most so many recipients at once."""
+
+        async def may_write_dot(leases: Sequence[Lease], _: OnDoubt) -> bool:
+            return self.may_write_dot(leases)
+
+        return Delivery(
+            message,
+            Terms("main", "w1", POLICY, most),
+            pool=self.pool,
+            seats=self.seats,
+            clock=self.clock,
+            may_begin=lambda: self.may_begin,
+            may_write_dot=may_write_dot,
+            settle=self.settle,
+        )
+
+    async def settle(self, _: Delivery, results: Sequence[Result]) -> None:
+        """Keep the results once the desk is open."""
+        self.settling.set()
+        await self.opened.wait()
+        self.settled.extend(results)
+
+    async def deliver(self, *addresses: str, most: int = 100) -> None:
+        """Deliver a message to these addresses."""
+        async with asyncio.timeout(PATIENCE):
+            await self.delivery(message_for(*addresses), most=most).run()
+
+    def events(self) -> dict[str, Event]:
+        """Return what became of each recipient; each has been settled exactly once."""
+        events = {result.lease.address: result.decision.event for result in self.settled}
+        assert len(events) == len(self.settled)
+        return events
+
+    def rules(self) -> dict[str, Rule]:
+        """Return the rule that decided each recipient."""
+        return {one.lease.address: one.decision.verdict.rule for one in self.settled}
+
+
+@pytest.fixture
+async def desk(relay: ScriptedRelay, clock: FakeClock) -> AsyncIterator[Desk]:
+    """A desk with sessions to the scripted relay."""
+    keys = leading_to(relay, name="main", timeouts={"quit": 0.5, "end_of_data": 5})
+    pool = Pool(Relay(RelaySettings.model_validate(keys)), clock=clock)
+    yield Desk(pool, clock)
+    await pool.close()
+
+
+async def cancelled(sending: asyncio.Task[None]) -> None:
+    """Wait for a task that must end by cancellation."""
+    await asyncio.wait([sending], timeout=PATIENCE)
+    assert sending.cancelled()
+
+
+async def test_every_recipient_is_settled_by_its_own_reply(
+    desk: Desk, script: Script, relay: ScriptedRelay
+) -> None:
+    """Who was refused is not sent to, and who was accepted is not held up by the others."""
+    script.on("RCPT", address=BOB).reply("550 5.1.1 no such user")
+    script.on("RCPT", address=CEE).reply("450 4.2.1 try later")
+    await desk.deliver(ANN, BOB, CEE)
+    assert desk.events() == {ANN: Event.SEND, BOB: Event.FAIL, CEE: Event.DEFER}
+    assert relay.ledger.deliveries(ANN) == 1
+    facts = {(one.trial.session, one.trial.peer, one.trial.tls) for one in desk.settled}
+    assert len(facts) == 1
+    assert facts.pop()[1] == f"{relay.host}:{relay.port}"
+
+
+async def test_a_session_goes_back_after_the_results_are_settled(
+    desk: Desk, relay: ScriptedRelay
+) -> None:
+    """Nothing else is carried by it before what it has done is on record."""
+    desk.opened.clear()
+    sending = asyncio.create_task(desk.deliver(ANN))
+    await asyncio.wait_for(desk.settling.wait(), PATIENCE)
+    assert desk.pool.idle == 0
+    desk.opened.set()
+    await sending
+    assert desk.pool.idle == 1
+
+
+async def test_many_recipients_take_as_many_transactions_as_they_need(
+    desk: Desk, relay: ScriptedRelay
+) -> None:
+    """All are sent to, each once, over the same session."""
+    names = [f"r{number}@example.net" for number in range(5)]
+    await desk.deliver(*names, most=2)
+    assert set(desk.events().values()) == {Event.SEND}
+    assert [len(one.recipients) for one in await relay.ledger.wait_for(3)] == [2, 2, 1]
+    assert len(relay.ledger.sessions) == 1
+
+
+async def test_too_many_recipients_go_into_the_next_transaction_at_once(
+    desk: Desk, script: Script
+) -> None:
+    """They were refused for the company they came in, which costs them nothing."""
+    script.on("RCPT", address=CEE, transaction=1).reply(TOO_MANY)
+    await desk.deliver(ANN, BOB, CEE)
+    assert desk.events() == {ANN: Event.SEND, BOB: Event.SEND, CEE: Event.SEND}
+
+
+async def test_a_stale_session_says_nothing_of_the_message(
+    desk: Desk, script: Script, relay: ScriptedRelay
+) -> None:
+    """Where the relay ended it meanwhile, another is opened at once."""
+    await desk.deliver(ANN)
+    script.on("MAIL", session=1).reply("421 4.4.2 idle for too long").close()
+    await desk.deliver(BOB)
+    assert desk.events() == {ANN: Event.SEND, BOB: Event.SEND}
+    assert len(relay.ledger.sessions) == 2
+
+
+async def test_an_exception_before_the_dot_is_a_local_fault(
+    desk: Desk, relay: ScriptedRelay
+) -> None:
+    """The mail waits uncharged, the queue goes on, and who was answered keeps the answer."""
+
+    def fail(_: Sequence[Lease]) -> bool:
+        raise ZeroDivisionError
+
+    desk.may_write_dot = fail
+    await desk.deliver(ANN, BOB)
+    assert set(desk.events().values()) == {Event.DEFER}
+    for result in desk.settled:
+        assert result.decision.verdict.rule is Rule.LOCAL_FAULT
+        assert not result.decision.verdict.charged
+        assert result.decision.finding.evidence.stage is Stage.DATA
+    assert "ZeroDivisionError" in str(desk.settled[0].decision.finding.evidence.answer)
+    assert relay.ledger.deliveries(ANN) == 0
+    assert desk.pool.idle == 0
+
+
+async def test_who_was_answered_before_an_exception_keeps_that_answer(
+    desk: Desk, script: Script
+) -> None:
+    """A fault on this side is no excuse to ask somebody again who was refused for good."""
+
+    def fail(_: Sequence[Lease]) -> bool:
+        raise ZeroDivisionError
+
+    desk.may_write_dot = fail
+    script.on("RCPT", address=BOB).reply("550 5.1.1 no such user")
+    await desk.deliver(ANN, BOB)
+    assert desk.rules() == {ANN: Rule.LOCAL_FAULT, BOB: Rule.RECIPIENT_REFUSED}
+
+
+async def test_an_exception_after_the_dot_is_in_doubt(
+    desk: Desk, script: Script, relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay may have taken it: a bug of ours does not make that certain either way."""
+
+    def stumble(raw: bytes) -> Parsed | None:
+        if b"stumble" in raw:
+            raise ZeroDivisionError
+        return parse_reply(raw)
+
+    script.on(".").reply("250 2.0.0 stumble over this").close()
+    monkeypatch.setattr(tap, "parse_reply", stumble)
+    with pytest.MonkeyPatch.context() as loop:
+        loop.setattr(
+            asyncio.get_running_loop(), "call_exception_handler", lambda _: None, raising=False
+        )
+        await desk.deliver(ANN)
+    assert desk.rules() == {ANN: Rule.SILENCE_AFTER_DOT}
+    assert relay.ledger.deliveries(ANN) == 1
+
+
+async def test_no_dot_is_written_when_the_lease_is_not_ours(
+    desk: Desk, relay: ScriptedRelay
+) -> None:
+    """Somebody else may be sending it now; it goes back uncharged."""
+    desk.may_write_dot = lambda _: False
+    await desk.deliver(ANN)
+    assert desk.rules() == {ANN: Rule.ABANDONED}
+    assert desk.events() == {ANN: Event.HAND_BACK}
+    assert relay.ledger.deliveries(ANN) == 0
+
+
+async def test_the_leases_asked_for_are_those_accepted(desk: Desk, script: Script) -> None:
+    """Who was refused at RCPT gets nothing by this dot, so his lease does not matter."""
+    asked: list[str] = []
+
+    def note(leases: Sequence[Lease]) -> bool:
+        asked.extend(lease.address for lease in leases)
+        return True
+
+    desk.may_write_dot = note
+    script.on("RCPT", address=BOB).reply("550 5.1.1 no such user")
+    await desk.deliver(ANN, BOB, CEE)
+    assert asked == [ANN, CEE]
+
+
+async def test_a_relay_that_is_down_charges_nobody(desk: Desk, relay: ScriptedRelay) -> None:
+    """All recipients go back, those that were not reached among them."""
+    await relay.stop()
+    await desk.deliver(ANN, BOB, CEE, most=2)
+    assert set(desk.events().values()) == {Event.HAND_BACK}
+    assert len(desk.settled) == 3
+
+
+async def test_nothing_begins_where_the_relay_was_paused_meanwhile(
+    desk: Desk, relay: ScriptedRelay
+) -> None:
+    """What was claimed ahead is handed back, and the relay sees no connection."""
+    desk.may_begin = False
+    await desk.deliver(ANN, BOB, CEE, most=2)
+    assert desk.events() == dict.fromkeys((ANN, BOB, CEE), Event.HAND_BACK)
+    assert len(relay.ledger.sessions) == 0
+
+
+async def test_cancelled_before_its_first_step_it_hands_back(
+    desk: Desk, relay: ScriptedRelay
+) -> None:
+    """A task that never ran would leave its leases to run out, which looks like doubt."""
+    delivery = desk.delivery(message_for(ANN, BOB))
+    sending = asyncio.create_task(delivery.run())
+    delivery.end(sending)
+    await asyncio.wait_for(sending, PATIENCE)
+    assert desk.events() == {ANN: Event.HAND_BACK, BOB: Event.HAND_BACK}
+    assert len(relay.ledger.sessions) == 0
+
+
+async def test_ended_while_it_waits_for_a_seat_it_hands_back(
+    desk: Desk, relay: ScriptedRelay
+) -> None:
+    """What was claimed ahead and not begun goes back uncharged, and no seat is lost."""
+    await desk.seats.acquire()
+    delivery = desk.delivery(message_for(ANN))
+    sending = asyncio.create_task(delivery.run())
+    await turns()
+    delivery.end(sending)
+    await cancelled(sending)
+    assert desk.events() == {ANN: Event.HAND_BACK}
+    desk.seats.release()
+    assert not desk.seats.locked()
+
+
+@pytest.mark.parametrize("verb", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA"])
+async def test_ended_before_its_dot_it_hands_everybody_back(
+    desk: Desk, script: Script, relay: ScriptedRelay, verb: str
+) -> None:
+    """Wherever the relay keeps us waiting, nothing was accepted and nothing is charged."""
+    script.on(verb).silence()
+    delivery = desk.delivery(message_for(ANN, BOB, CEE), most=2)
+    sending = asyncio.create_task(delivery.run())
+    await relay.saw(verb)
+    assert not delivery.is_past_dot
+    delivery.end(sending)
+    await cancelled(sending)
+    assert desk.events() == dict.fromkeys((ANN, BOB, CEE), Event.HAND_BACK)
+    assert not desk.seats.locked()
+    await relay.wait_sessions_closed()
+
+
+async def test_ended_before_its_dot_it_keeps_the_answers_that_were_given(
+    desk: Desk, script: Script, relay: ScriptedRelay
+) -> None:
+    """A refusal that was heard is recorded even though we stop."""
+    script.on("RCPT", address=BOB).reply("550 5.1.1 no such user")
+    script.on("DATA").silence()
+    delivery = desk.delivery(message_for(ANN, BOB))
+    sending = asyncio.create_task(delivery.run())
+    await relay.saw("DATA")
+    delivery.end(sending)
+    await cancelled(sending)
+    assert desk.events() == {ANN: Event.HAND_BACK, BOB: Event.FAIL}
+
+
+async def test_ended_before_its_dot_it_hands_back_who_was_meant_for_the_next_transaction(
+    desk: Desk, script: Script, relay: ScriptedRelay
+) -> None:
+    """Who was put off by "too many recipients" was never sent to: his lease must not run out."""
+    script.on("RCPT", address=CEE).reply(TOO_MANY)
+    script.on("DATA").silence()
+    delivery = desk.delivery(message_for(ANN, BOB, CEE))
+    sending = asyncio.create_task(delivery.run())
+    await relay.saw("DATA")
+    delivery.end(sending)
+    await cancelled(sending)
+    assert desk.events() == dict.fromkeys((ANN, BOB, CEE), Event.HAND_BACK)
+
+
+async def test_an_exception_hands_back_who_was_meant_for_the_next_transaction(
+    desk: Desk, script: Script
+) -> None:
+    """A fault on this side leaves nobody to a lease that runs out."""
+
+    def fail(_: Sequence[Lease]) -> bool:
+        raise ZeroDivisionError
+
+    desk.may_write_dot = fail
+    script.on("RCPT", address=CEE).reply(TOO_MANY)
+    await desk.deliver(ANN, BOB, CEE)
+    assert desk.events() == {ANN: Event.DEFER, BOB: Event.DEFER, CEE: Event.HAND_BACK}
+
+
+async def test_cancelled_while_settling_it_hands_back_who_was_meant_for_the_next_transaction(
+    desk: Desk, script: Script
+) -> None:
+    """The end of the drain leaves nobody to a lease that runs out either."""
+    script.on("RCPT", address=CEE).reply(TOO_MANY)
+    desk.opened.clear()
+    sending = asyncio.create_task(desk.delivery(message_for(ANN, BOB, CEE)).run())
+    await asyncio.wait_for(desk.settling.wait(), PATIENCE)
+    sending.cancel()
+    await turns()
+    desk.opened.set()
+    await cancelled(sending)
+    assert desk.events() == {ANN: Event.SEND, BOB: Event.SEND, CEE: Event.HAND_BACK}
+
+
+async def test_asked_to_end_after_its_dot_it_waits_for_the_reply(
+    desk: Desk, script: Script, relay: ScriptedRelay
+) -> None:
+    """Cutting it short would make doubt out of a mail that is accepted a moment later."""
+    go_on = asyncio.Event()
+    script.on(".").wait_for(go_on)
+    delivery = desk.delivery(message_for(ANN, BOB), most=1)
+    sending = asyncio.create_task(delivery.run())
+    await relay.saw(".")
+    assert delivery.is_past_dot
+    delivery.end(sending)
+    await turns()
+    go_on.set()
+    await asyncio.wait_for(sending, PATIENCE)
+    assert desk.events() == {ANN: Event.SEND, BOB: Event.HAND_BACK}
+
+
+async def test_cancelled_after_its_dot_it_is_in_doubt(
+    desk: Desk, script: Script, relay: ScriptedRelay
+) -> None:
+    """Where the drain is over, the doubt is put on record, and the rest goes back."""
+    script.on(".").accept().silence()
+    delivery = desk.delivery(message_for(ANN, BOB), most=1)
+    sending = asyncio.create_task(delivery.run())
+    await relay.saw(".")
+    sending.cancel()
+    await cancelled(sending)
+    assert desk.rules() == {ANN: Rule.SILENCE_AFTER_DOT, BOB: Rule.ABANDONED}
+    await relay.wait_sessions_closed()
+
+
+async def test_a_result_that_is_known_is_written_though_cancelled(
+    desk: Desk, relay: ScriptedRelay
+) -> None:
+    """Between the reply and its commit a cancellation waits."""
+    desk.opened.clear()
+    delivery = desk.delivery(message_for(ANN))
+    sending = asyncio.create_task(delivery.run())
+    await asyncio.wait_for(desk.settling.wait(), PATIENCE)
+    assert delivery.is_past_dot
+    sending.cancel()
+    await turns()
+    assert not sending.done()
+    desk.opened.set()
+    await cancelled(sending)
+    assert desk.events() == {ANN: Event.SEND}
+    await relay.wait_sessions_closed()
+
+
+async def test_a_session_whose_results_could_not_be_written_is_ended(
+    desk: Desk, relay: ScriptedRelay
+) -> None:
+    """No connection is left behind where nobody gives it back."""
+
+    async def fail(_: Delivery, __: Sequence[Result]) -> None:
+        raise ZeroDivisionError
+
+    delivery = desk.delivery(message_for(ANN))
+    delivery.settle = fail
+    with pytest.raises(ZeroDivisionError):
+        await delivery.run()
+    assert desk.pool.idle == 0
+    await relay.wait_sessions_closed()
+
+
+async def test_hostile_content_is_a_fault_of_one_message(desk: Desk, relay: ScriptedRelay) -> None:
+    """A row that no client of ours would have written fails or waits, and the next one is sent."""
+    await desk.deliver("x@example.net>\r\nRCPT TO:<victim@example.net")
+    await desk.deliver(ANN)
+    assert desk.events()[ANN] is Event.SEND
+    assert relay.ledger.deliveries("victim@example.net") == 0
