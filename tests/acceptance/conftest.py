@@ -8,17 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mailqueue.testing.fixtures import (
-    certificate_authority,
-    relay,
-    script,
-    server_tls,
-    start_relay,
-)
 from tests.acceptance.invariants import assert_sound
 from tests.support.daemon import OutboxFile, PassingClock
-
-__all__ = ["certificate_authority", "relay", "script", "server_tls", "start_relay"]
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,8 @@ from mailqueue.daemon.recorder import Recorder
 from mailqueue.outbox import schema
 from mailqueue.outbox.engine import write_engine
 from mailqueue.testing import ScriptedRelay
-from mailqueue.testing.fixtures import relay, script
 from tests.daemon.parts import Told
 from tests.daemon.wiring import Wired, wire
-
-__all__ = ["relay", "script"]
 
 
 @pytest.fixture

@@ -19,8 +19,6 @@ from tests.smtp.parts import (
     session_with,
 )
 
-pytest_plugins = ["mailqueue.testing.fixtures"]
-
 MECHANISMS = ["plain", "login", "xoauth2"]
 
 

@@ -10,8 +10,6 @@ from mailqueue.smtp import Transacted
 from mailqueue.testing import FAULTS, Fault, Script, ScriptedRelay
 from tests.smtp.parts import CONTENT, ENVELOPE, Keys, outcomes, session_with, try_to_open, verdicts
 
-pytest_plugins = ["mailqueue.testing.fixtures"]
-
 SHORT = 0.4
 BEFORE_MAIL = {"CONNECT": "greeting", "EHLO": "ehlo", "TLS": "starttls"}
 SECURED = {"STARTTLS": "starttls", "AUTH": "auth"}

@@ -16,8 +16,6 @@ from aiosmtplib.protocol import SMTPProtocol
 from mailqueue.testing import Script, ScriptedRelay
 from tests.smtp.parts import ANN, BOB, CEE, CONTENT, ENVELOPE, content_of
 
-pytest_plugins = ["mailqueue.testing.fixtures"]
-
 SENDER, RECIPIENTS = ENVELOPE.sender, list(ENVELOPE.recipients)
 
 

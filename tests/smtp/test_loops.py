@@ -31,7 +31,6 @@ from tests.smtp.parts import (
 )
 
 uvloop = pytest.importorskip("uvloop")
-pytest_plugins = ["mailqueue.testing.fixtures"]
 
 MIB = 1024 * 1024
 SENT = {Outcome.SENT}

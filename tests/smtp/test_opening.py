@@ -24,8 +24,6 @@ from tests.smtp.parts import (
     session_with,
 )
 
-pytest_plugins = ["mailqueue.testing.fixtures"]
-
 SHORT = {"greeting": 0.2, "ehlo": 0.2}
 
 

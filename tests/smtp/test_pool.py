@@ -12,8 +12,6 @@ from mailqueue.smtp import Pool, Relay, Session
 from mailqueue.testing import Script, ScriptedRelay
 from tests.smtp.parts import CONTENT, ENVELOPE, code_of, findings_of, settings_for
 
-pytest_plugins = ["mailqueue.testing.fixtures"]
-
 
 @pytest.fixture
 def clock() -> FakeClock:

@@ -22,8 +22,6 @@ from tests.smtp.parts import (
     session_with,
 )
 
-pytest_plugins = ["mailqueue.testing.fixtures"]
-
 SENT = {Outcome.SENT}
 
 

@@ -23,8 +23,6 @@ from tests.smtp.parts import (
     settings_for,
 )
 
-pytest_plugins = ["mailqueue.testing.fixtures"]
-
 
 def assert_nothing_sent_in_clear(relay: ScriptedRelay) -> None:
     """Neither mail nor credentials may have gone out without TLS."""

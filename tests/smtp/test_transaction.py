@@ -23,8 +23,6 @@ from tests.smtp.parts import (
     verdicts,
 )
 
-pytest_plugins = ["mailqueue.testing.fixtures"]
-
 SENT, DEFER, FAIL, IN_DOUBT = Outcome.SENT, Outcome.DEFER, Outcome.FAIL, Outcome.IN_DOUBT
 
 

@@ -26,8 +26,6 @@ from tests.smtp.parts import (
     verdicts,
 )
 
-pytest_plugins = ["mailqueue.testing.fixtures"]
-
 MIB = 1024 * 1024
 STUCK = content_of(15 * MIB)
 """More than any kernel buffers for a reader that has stopped."""

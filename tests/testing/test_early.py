@@ -7,8 +7,6 @@ import pytest
 from mailqueue.testing import Script, ScriptedRelay
 from tests.testing.raw_client import RawClient, connect, greeted
 
-pytest_plugins = ["mailqueue.testing.fixtures"]
-
 BEFORE = {
     "EHLO": ["220 relay.example ESMTP ready"],
     "MAIL": ["EHLO c"],

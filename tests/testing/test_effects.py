@@ -7,8 +7,6 @@ import pytest
 from mailqueue.testing import Rule, Script, ScriptedRelay
 from tests.testing.raw_client import connect, greeted
 
-pytest_plugins = ["mailqueue.testing.fixtures"]
-
 
 @pytest.mark.parametrize(
     ("tell", "accepted"),

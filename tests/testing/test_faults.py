@@ -9,8 +9,6 @@ import pytest
 from mailqueue.testing import FAULTS, Fault, Script, ScriptedRelay
 from tests.testing.raw_client import RawClient, connect, greeted, turn_the_loop
 
-pytest_plugins = ["mailqueue.testing.fixtures"]
-
 # Command, and what a client has to say before it.
 STAGES = {
     "CONNECT": [],

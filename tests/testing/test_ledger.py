@@ -7,8 +7,6 @@ import pytest
 from mailqueue.testing import Acceptance, Ledger, Script, ScriptedRelay
 from tests.testing.raw_client import connect, greeted
 
-pytest_plugins = ["mailqueue.testing.fixtures"]
-
 CONTENT = b"Message-ID: <1@x.example>\r\n\r\nHello.\r\n"
 
 

@@ -13,8 +13,6 @@ from mailqueue.testing import RelayThread, Script, ScriptedRelay
 from mailqueue.testing.fixtures import StartRelay
 from tests.testing.raw_client import connect, greeted
 
-pytest_plugins = ["mailqueue.testing.fixtures"]
-
 
 async def test_a_relay_goes_down_and_comes_back(relay: ScriptedRelay) -> None:
     """Stopped, it refuses; started again, it has the same port and the same ledger."""

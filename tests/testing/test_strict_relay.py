@@ -5,8 +5,6 @@ import pytest
 from mailqueue.testing import ScriptedRelay
 from tests.testing.raw_client import connect, greeted
 
-pytest_plugins = ["mailqueue.testing.fixtures"]
-
 
 async def test_a_session_from_greeting_to_quit(relay: ScriptedRelay) -> None:
     """A client that does everything right is greeted, served and let go."""

@@ -9,8 +9,6 @@ import pytest
 from mailqueue.testing import Script, ScriptedRelay
 from tests.testing.raw_client import connect, greeted
 
-pytest_plugins = ["mailqueue.testing.fixtures"]
-
 PLAIN = "AUTH PLAIN " + base64.b64encode(b"\0user\0secret").decode()
 
 

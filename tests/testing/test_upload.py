@@ -7,8 +7,6 @@ import pytest
 from mailqueue.testing import Script, ScriptedRelay
 from tests.testing.raw_client import RawClient, greeted, turn_the_loop
 
-pytest_plugins = ["mailqueue.testing.fixtures"]
-
 
 async def _upload(client: RawClient) -> None:
     for line in ("MAIL FROM:<>", "RCPT TO:<a@b.example>", "DATA"):
