@@ -13,10 +13,12 @@ from mailqueue.clock import FakeClock
 from mailqueue.daemon.database import Database
 from mailqueue.daemon.recorder import Recorder
 from mailqueue.events import DatabaseRecovered, DatabaseTrouble
+from mailqueue.mail.reply import Evidence, Reply
+from mailqueue.mail.stage import Stage
 from mailqueue.outbox.lease import Lease
 from mailqueue.outbox.record import Result
 from tests.daemon.parts import PATIENCE, Told, all_of, commits, locked, states, turns, until
-from tests.support.leases import ACCEPTED, DEFERRED, result_of, take
+from tests.support.leases import ACCEPTED, result_of, take
 from tests.support.rows import add_message
 
 
@@ -33,9 +35,7 @@ async def leased(database: Database, count: int) -> list[Lease]:
 
 def unwritable(lease: Lease) -> Result:
     """Return a result that cannot be recorded: its text is no valid Unicode."""
-    result = result_of(lease, DEFERRED)
-    object.__setattr__(result.decision.finding.evidence.answer, "text", "\ud800")
-    return result
+    return result_of(lease, Evidence(Stage.RCPT, Reply(450, "\ud800"), "RCPT"))
 
 
 def sabotage(_: Connection) -> None:
