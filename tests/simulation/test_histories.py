@@ -1,0 +1,56 @@
+"""Whole histories by seed, in virtual time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.history import live
+from tests.simulation.pace import HOUR, Pace
+from tests.simulation.sometimes import missing
+from tests.torture import machine, simulation
+
+_FEWEST, _MOST = 4, 14
+_SHORT = Pace(
+    troubles=0.5 * HOUR,
+    mails=20,
+    daemons=2,
+    lease=600.0,
+    backoff=30.0,
+    longest_backoff=300.0,
+    give_up=HOUR,
+    connections=2,
+    timeouts={},
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_histories_hold_and_reach_every_trouble(directory: Path) -> None:
+    """No history breaks an invariant, and a few together meet every trouble there is."""
+    met: Counter[str] = Counter()
+    for seed in count(1):
+        met += live(seed, directory).met
+        if seed >= _FEWEST and not missing(met):
+            return
+        assert seed < _MOST, f"{seed} histories have never met {sorted(missing(met))}"
+
+
+@pytest.mark.timeout(300)
+def test_the_same_seed_is_the_same_history(directory: Path) -> None:
+    """A failure is replayed by its seed: the same one leads to the same history, line by line."""
+    first, again, other = (live(seed, directory, _SHORT).trace for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("part", [simulation, machine])
+def test_the_long_forms_run_at_least_once(part: object) -> None:
+    """Even without any time the long forms count one run, and no loss."""
+    tally = part.run(7, 0.0)  # type: ignore[attr-defined]
+    assert tally.runs >= 1
+    assert tally.losses == 0

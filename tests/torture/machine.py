@@ -1,0 +1,46 @@
+"""The long form of the state machine: more walks, until the time is up."""
+
+from __future__ import annotations
+
+import time
+
+import hypothesis
+
+from tests.simulation.machine import Machine, walk
+from tests.torture.tally import Tally
+
+_WALKS = 5
+"""In one go; each is a history of some forty acts of producers, operators and machines."""
+_STEPS = 40
+
+
+def run(seed: int, seconds: float) -> Tally:
+    """Let the machine walk from ``seed`` on, for so many seconds, and at least once.
+
+    Raises `AssertionError` with the seed, and how to replay it.
+    """
+    end = time.monotonic() + seconds
+    runs = 0
+    while runs == 0 or time.monotonic() < end:
+        _go(f"machine {seed} {runs}")
+        runs += 1
+    return Tally("machine", "walks", runs * _WALKS, duplicates=0, doubts=0, losses=0)
+
+
+def _go(seed: str) -> None:
+    class Seeded(Machine):
+        """The machine with a seed of its own."""
+
+    hypothesis.seed(seed)(Seeded)
+    try:
+        walk(Seeded, walks=_WALKS, steps=_STEPS)
+    except Exception as error:
+        notes = "\n".join(getattr(error, "__notes__", ()))
+        replay = f"python -m tests.torture.machine '{seed}'"
+        raise AssertionError(f"seed {seed!r}: {error}\nreplay: {replay}\n{notes}") from error
+
+
+if __name__ == "__main__":
+    import sys
+
+    _go(sys.argv[1])
