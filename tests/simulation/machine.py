@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -51,6 +52,9 @@ class Machine(RuleBasedStateMachine):
     Everything else that is promised are the invariants of the world. At the end all troubles
     stop, and everything must come to its end.
     """
+
+    met: ClassVar[Counter[str]] = Counter()
+    """What all walks together have met; a subclass has its own."""
 
     messages: Bundle[int] = Bundle("messages")
     running: Bundle[DaemonProcess] = Bundle("running")
@@ -182,6 +186,8 @@ class Machine(RuleBasedStateMachine):
             if hasattr(self, "world") and not self.world.watch.has_failed:
                 self.world.complete(settle(self.world))
                 self.world.conclude()
+                self.met.update(self.world.watch.met)
+                self.met["walk"] += 1
 
 
 def walk(machine: type[Machine], *, walks: int, steps: int) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from typing import ClassVar
 
 import hypothesis
 
@@ -20,16 +22,28 @@ def run(seed: int, seconds: float) -> Tally:
     Raises `AssertionError` with the seed, and how to replay it.
     """
     end = time.monotonic() + seconds
+    met: Counter[str] = Counter()
     runs = 0
     while runs == 0 or time.monotonic() < end:
-        _go(f"machine {seed} {runs}")
+        met += _go(f"machine {seed} {runs}")
         runs += 1
-    return Tally("machine", "walks", runs * _WALKS, duplicates=0, doubts=0, losses=0)
+    return Tally(
+        "machine",
+        "walks",
+        met["walk"],
+        duplicates=met["duplicate"],
+        doubts=met["doubt"],
+        # One would have raised.
+        losses=0,
+        notes=f"{met['kill']} kills, {met['stolen lease']} leases stolen",
+    )
 
 
-def _go(seed: str) -> None:
+def _go(seed: str) -> Counter[str]:
     class Seeded(Machine):
-        """The machine with a seed of its own."""
+        """The machine with a seed and a count of its own."""
+
+        met: ClassVar[Counter[str]] = Counter()
 
     hypothesis.seed(seed)(Seeded)
     try:
@@ -38,6 +52,7 @@ def _go(seed: str) -> None:
         notes = "\n".join(getattr(error, "__notes__", ()))
         replay = f"python -m tests.torture.machine '{seed}'"
         raise AssertionError(f"seed {seed!r}: {error}\nreplay: {replay}\n{notes}") from error
+    return Seeded.met
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ def run(seed: int, seconds: float) -> Tally:
         runs,
         duplicates=met["duplicate"],
         doubts=met["doubt"],
+        # One would have raised.
         losses=0,
         notes=f"{days:.1f} days; {met['kill']} kills, {met['stolen lease']} leases stolen",
     )
