@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Row,
     Select,
     Update,
     bindparam,
+    literal_column,
+    null,
     or_,
     select,
     update,
@@ -23,7 +26,9 @@ from mailqueue.mail.envelope import Content
 from mailqueue.mail.lifecycle import Event
 from mailqueue.mail.priority import Priority
 from mailqueue.mail.schedule import History
+from mailqueue.outbox.clauses import among, listed, unindexed
 from mailqueue.outbox.lease import Lease, LeasedMessage
+from mailqueue.outbox.prepared import Prepared
 from mailqueue.outbox.states import after, may
 from mailqueue.outbox.tables import contents, messages, recipients
 
@@ -56,74 +61,105 @@ def claim(connection: Connection, wanted: Claim) -> list[LeasedMessage]:
     chosen = _choose(connection, wanted)
     if not chosen:
         return []
-    leased = connection.execute(
-        _LEASE,
-        {
-            "chosen": chosen,
-            "claimed_relay": wanted.relay,
-            "now": wanted.now,
-            "born_after": wanted.born_after,
-            "worker_id": wanted.worker,
-            "until": wanted.until,
-        },
-    ).all()
-    held: dict[int, list[Lease]] = {number: [] for number in chosen}
-    # The order of RETURNING is arbitrary; the recipients of a message keep theirs.
-    for row in sorted(leased, key=lambda row: row.id):
-        held[row.message_id].append(_lease(row))
-    return _load(connection, {number: tuple(leases) for number, leases in held.items() if leases})
-
-
-def _choose(connection: Connection, wanted: Claim) -> list[int]:
-    rows = connection.execute(
-        _DUE,
-        {
-            "claimed_relay": wanted.relay,
-            "claimed_priority": int(wanted.priority),
-            "now": wanted.now,
-            "born_after": wanted.born_after,
-            "messages": wanted.messages,
-        },
+    if several := [number for number, due in chosen.items() if due.message.recipient_count > 1]:
+        _add_companions(connection, wanted, several, chosen)
+    leased = [row.id for due in chosen.values() for row in due.rows]
+    _LEASE.run(connection, wanted.until, wanted.worker, listed(connection, leased))
+    raw: dict[int, bytes] = dict(
+        map(tuple, _CONTENTS.all(connection, listed(connection, chosen.keys())))
     )
-    chosen: dict[int, int] = {}
+    return [_message(due, raw.get(number)) for number, due in chosen.items()]
+
+
+@dataclass(slots=True)
+class _Due:
+    message: Row[Any]
+    rows: list[Row[Any]]
+
+
+def _choose(connection: Connection, wanted: Claim) -> dict[int, _Due]:
+    rows = _DUE.all(
+        connection,
+        wanted.relay,
+        wanted.now,
+        wanted.born_after,
+        int(wanted.priority),
+        wanted.messages,
+    )
+    chosen: dict[int, _Due] = {}
     octets = 0
-    for number, size in rows:
-        if number in chosen:
+    for row in rows:
+        if (due := chosen.get(row.message_id)) is not None:
+            due.rows.append(row)
             continue
-        octets += size
+        octets += row.size
         if chosen and octets > wanted.octets:
             break
-        chosen[number] = size
-    return list(chosen)
+        chosen[row.message_id] = _Due(row, [row])
+    return chosen
+
+
+def _add_companions(
+    connection: Connection, wanted: Claim, several: list[int], chosen: Mapping[int, _Due]
+) -> None:
+    """Let all recipients that are due go with their message, also those beyond the limit."""
+    for number in several:
+        chosen[number].rows.clear()
+    numbers = listed(connection, several)
+    for row in _COMPANIONS.all(connection, wanted.relay, wanted.now, wanted.born_after, numbers):
+        chosen[row.message_id].rows.append(row)
+
+
+def _message(due: _Due, raw: bytes | None) -> LeasedMessage:
+    row = due.message
+    # Of a message deleted by hand without its content nothing is sent; see `delivery`.
+    octets = b"" if raw is None else bytes(raw)
+    content = Content(octets, row.header_message_id, bool(row.eight_bit), bool(row.utf8_header))
+    return LeasedMessage(
+        row.message_id,
+        row.sender,
+        content,
+        OnDoubt(row.on_doubt),
+        row.relay,
+        row.enqueued_at,
+        tuple(map(_lease, due.rows)),
+    )
 
 
 def _lease(row: Row[Any]) -> Lease:
     history = History(row.lifetime_from, row.attempts, row.expires_at)
-    return Lease(row.id, row.address, row.lease, history)
+    return Lease(row.id, row.address, row.lease + 1, history)
 
 
-def _load(connection: Connection, held: dict[int, tuple[Lease, ...]]) -> list[LeasedMessage]:
-    rows = {row.id: row for row in connection.execute(_LOAD, {"chosen": list(held)})}
-    return [_message(rows[number], leases) for number, leases in held.items()]
-
-
-def _message(row: Row[Any], leases: tuple[Lease, ...]) -> LeasedMessage:
-    raw = b"" if row.raw is None else bytes(row.raw)
-    content = Content(raw, row.header_message_id, bool(row.eight_bit), bool(row.utf8_header))
-    return LeasedMessage(
-        row.id, row.sender, content, OnDoubt(row.on_doubt), row.relay, row.enqueued_at, leases
-    )
-
-
-def _is_due() -> list[Any]:
+def _is_due(relay: ColumnElement[str] = recipients.c.relay) -> list[Any]:
     columns = recipients.c
     return [
-        columns.relay == bindparam("claimed_relay"),
+        relay == bindparam("claimed_relay"),
         columns.due_at <= bindparam("now"),
         may(Event.CLAIM),
         columns.lifetime_from > bindparam("born_after"),
         or_(columns.expires_at.is_(None), columns.expires_at > bindparam("now")),
     ]
+
+
+_OF_RECIPIENT = [
+    recipients.c[name]
+    for name in ("id", "message_id", "address", "lease", "attempts", "lifetime_from", "expires_at")
+]
+_OF_MESSAGE = [
+    messages.c[name]
+    for name in (
+        "size",
+        "recipient_count",
+        "sender",
+        "header_message_id",
+        "eight_bit",
+        "utf8_header",
+        "on_doubt",
+        "relay",
+        "enqueued_at",
+    )
+]
 
 
 def _due() -> Select[Any]:
@@ -133,7 +169,7 @@ def _due() -> Select[Any]:
     # keys, would otherwise fill it and keep all others from being found.
     columns = recipients.c
     return (
-        select(columns.message_id, messages.c.size)
+        select(*_OF_RECIPIENT, *_OF_MESSAGE)
         .join(messages, messages.c.id == columns.message_id)
         .where(*_is_due(), columns.priority == bindparam("claimed_priority"))
         .order_by(columns.due_at)
@@ -142,52 +178,40 @@ def _due() -> Select[Any]:
     )
 
 
+def _companions() -> Select[Any]:
+    # By the message and nothing else: by what is due, SQLite would walk past all that is.
+    return (
+        select(*_OF_RECIPIENT)
+        .where(among(recipients.c.message_id, "several"), *_is_due(unindexed(recipients.c.relay)))
+        .order_by(recipients.c.id)
+        .with_for_update(skip_locked=True)
+    )
+
+
 def _lease_statement() -> Update:
+    # The rows are ours alone since they were chosen: by the lock that the transaction holds in
+    # SQLite, by FOR UPDATE elsewhere.
     columns = recipients.c
     return (
         update(recipients)
-        .where(columns.message_id.in_(bindparam("chosen", expanding=True)), *_is_due())
+        .where(among(columns.id, "chosen"))
         .values(
             state=after(Event.CLAIM),
             due_at=bindparam("until"),
-            lease=columns.lease + 1,
+            lease=columns.lease + literal_column("1"),
             worker=bindparam("worker_id"),
-            dot_at=None,
-        )
-        .returning(
-            columns.id,
-            columns.message_id,
-            columns.address,
-            columns.lease,
-            columns.attempts,
-            columns.lifetime_from,
-            columns.expires_at,
+            dot_at=null(),
         )
     )
 
 
-def _load_statement() -> Select[Any]:
-    columns = messages.c
-    return (
-        select(
-            columns.id,
-            columns.sender,
-            columns.header_message_id,
-            columns.eight_bit,
-            columns.utf8_header,
-            columns.on_doubt,
-            columns.relay,
-            columns.enqueued_at,
-            contents.c.raw,
-        )
-        .outerjoin(contents, contents.c.message_id == columns.id)
-        .where(columns.id.in_(bindparam("chosen", expanding=True)))
-    )
-
-
-_DUE = _due()
-_LEASE = _lease_statement()
-_LOAD = _load_statement()
+_DUE = Prepared(_due(), "claimed_relay", "now", "born_after", "claimed_priority", "messages")
+_COMPANIONS = Prepared(_companions(), "claimed_relay", "now", "born_after", "several")
+_LEASE = Prepared(_lease_statement(), "until", "worker_id", "chosen")
+_CONTENTS = Prepared(
+    select(contents.c.message_id, contents.c.raw).where(among(contents.c.message_id, "chosen")),
+    "chosen",
+)
 
 
 def renew(

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Update, and_, bindparam, case, insert, select, update
+from sqlalchemy import Connection, Update, and_, bindparam, case, insert, null, select, update
 
 from mailqueue.failpoint import reach
 from mailqueue.mail.decision import Decision
 from mailqueue.mail.lifecycle import Event, State, advance
 from mailqueue.mail.reply import NoReply, Reply, mask
 from mailqueue.mail.verdict import Outcome
+from mailqueue.outbox.clauses import among, listed
 from mailqueue.outbox.lease import Lease
+from mailqueue.outbox.prepared import Prepared, Values
 from mailqueue.outbox.states import may
 from mailqueue.outbox.tables import attempts, recipients
-
-ASKED_AT_ONCE = 500
-"""Recipients named in one statement. What gathers while the database is busy may be more than a
-statement has parameters, and a transaction that can never succeed would be tried for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +48,13 @@ def record(connection: Connection, results: Sequence[Result]) -> list[Result]:
     A result is refused where the lease is no longer its worker's: somebody else has
     taken the recipient over, and what is written then is for the new holder to say.
     """
+    # As a rule all leases are held: so nobody asks before it shows that one is not.
+    with connection.begin_nested() as savepoint:
+        if _write(connection, results) == len(results):
+            return []
+        savepoint.rollback()
     held = _held(connection, results)
-    accepted = [result for result in results if _key(result) in held]
-    if accepted:
-        for statement, rows in _updates(accepted):
-            connection.execute(statement, rows)
-        if rows := [_attempt(result) for result in accepted if result.decision.is_recorded]:
-            connection.execute(insert(attempts), rows)
-        reach("before", "record-commit")
+    _write(connection, [result for result in results if _key(result) in held])
     return [result for result in results if _key(result) not in held]
 
 
@@ -69,102 +66,118 @@ def _key(result: Result) -> _Key:
 
 
 def _held(connection: Connection, results: Sequence[Result]) -> set[_Key]:
-    held: set[_Key] = set()
-    leased = [result.lease.recipient for result in results]
-    for start in range(0, len(leased), ASKED_AT_ONCE):
-        rows = connection.execute(_HELD, {"leased": leased[start : start + ASKED_AT_ONCE]})
-        held.update((row.id, row.lease, row.worker or "") for row in rows)
-    return held
+    leased = listed(connection, [result.lease.recipient for result in results])
+    return {(row.id, row.lease, row.worker or "") for row in _HELD.all(connection, leased)}
 
 
-def _updates(
-    results: Sequence[Result],
-) -> list[tuple[Update, list[Mapping[str, Any]]]]:
-    """Group the rows by which columns they set, so that each group is one batched statement."""
-    groups: dict[str, list[Mapping[str, Any]]] = {}
+def _write(connection: Connection, results: Sequence[Result]) -> int:
+    """Write what can be written; returns how many leases were ended by it."""
+    ended = 0
+    groups: dict[Prepared, list[Values]] = {}
+    trials: list[Values] = []
     for result in results:
-        groups.setdefault(_group(result.decision), []).append(_row(result))
-    return [(_STATEMENTS[group], rows) for group, rows in groups.items()]
+        answer = _answer(result.decision)
+        statement, row = _change(result, answer)
+        groups.setdefault(statement, []).append(row)
+        if result.decision.is_recorded:
+            trials.append(_attempt(result, answer))
+    for statement, rows in groups.items():
+        ended += statement.run_each(connection, rows)
+    if trials:
+        _TRIED.run_each(connection, trials)
+    if results:
+        reach("before", "record-commit")
+    return ended
 
 
-def _group(decision: Decision) -> str:
+def _change(result: Result, answer: _Answer) -> tuple[Prepared, Values]:
+    """Return the statement that ends the lease, and its row."""
+    decision, lease, trial = result.decision, result.lease, result.trial
+    verdict = decision.verdict
+    charged = int(verdict.charged)
+    state = advance(State.SENDING, decision.event, attempts=lease.history.attempts + charged)
+    fence = (lease.recipient, lease.token, trial.worker)
     if not decision.is_recorded:
-        return "returned"
-    return "silent" if isinstance(decision.finding.evidence.answer, NoReply) else "answered"
+        return _RETURNED, (*fence, str(state), decision.due_at)
+    finished_at = trial.ended_at if state.is_final else None
+    doubts = int(verdict.outcome is Outcome.IN_DOUBT)
+    silent = isinstance(decision.finding.evidence.answer, NoReply)
+    return _SILENT if silent else _ANSWERED, (
+        *fence,
+        str(state),
+        decision.due_at,
+        finished_at,
+        charged,
+        doubts,
+        trial.ended_at,
+        *answer,
+    )
 
 
-def _row(result: Result) -> Mapping[str, Any]:
-    decision, lease = result.decision, result.lease
-    charged = lease.history.attempts + decision.verdict.charged
-    state = advance(State.SENDING, decision.event, attempts=charged)
-    row: dict[str, Any] = {
-        "row_id": lease.recipient,
-        "row_lease": lease.token,
-        "row_state": str(state),
-        "row_due_at": decision.due_at,
-    }
-    if not decision.is_recorded:
-        return row
-    return row | {
-        "row_finished_at": result.trial.ended_at if state.is_final else None,
-        "row_charged": int(decision.verdict.charged),
-        "row_doubts": int(decision.verdict.outcome is Outcome.IN_DOUBT),
-        "row_last_at": result.trial.ended_at,
-        **{f"row_last_{name}": value for name, value in _answer(decision).items()},
-    }
+_Answer = tuple[int | None, str | None, str]
+"""Code, enhanced status code, text."""
 
 
-def _answer(decision: Decision) -> dict[str, Any]:
+def _answer(decision: Decision) -> _Answer:
     match decision.finding.evidence.answer:
         case Reply(code, text, enhanced):
-            return {"code": code, "enhanced": _text(enhanced), "text": text}
+            return code, _text(enhanced), text
         case NoReply() as silence:
-            return {"code": None, "enhanced": None, "text": str(silence)}
+            return None, None, str(silence)
         case unsendable:
-            return {"code": None, "enhanced": str(unsendable.enhanced), "text": unsendable.text}
+            return None, str(unsendable.enhanced), unsendable.text
 
 
 def _text(value: object | None) -> str | None:
     return None if value is None else str(value)
 
 
-def _attempt(result: Result) -> dict[str, Any]:
-    decision, trial = result.decision, result.trial
+def _attempt(result: Result, answer: _Answer) -> Values:
+    decision, trial, lease = result.decision, result.trial, result.lease
     verdict, evidence = decision.verdict, decision.finding.evidence
-    answer = _answer(decision)
-    return {
-        "recipient_id": result.lease.recipient,
-        "number": result.lease.history.attempts + verdict.charged,
-        "charged": verdict.charged,
-        "started_at": trial.started_at,
-        "ended_at": trial.ended_at,
-        "relay": trial.relay,
-        "worker": trial.worker,
-        "session": trial.session,
-        "peer": trial.peer,
-        "tls": trial.tls,
-        "stage": str(evidence.stage),
-        "command": evidence.command,
-        **answer,
-        "reason": mask(answer["text"]),
-        "rcpt_reply": _text(decision.finding.rcpt),
-        "verdict": str(verdict.outcome),
-        "scope": str(verdict.scope),
-        "rule": str(verdict.rule),
-        "due_at": decision.due_at,
-    }
+    return (
+        lease.recipient,
+        lease.history.attempts + verdict.charged,
+        verdict.charged,
+        trial.started_at,
+        trial.ended_at,
+        trial.relay,
+        trial.worker,
+        trial.session,
+        trial.peer,
+        trial.tls,
+        str(evidence.stage),
+        evidence.command,
+        *answer,
+        # Thanks are not grouped with thanks, and there are many of them.
+        "" if verdict.outcome is Outcome.SENT else mask(answer[2]),
+        _text(decision.finding.rcpt),
+        str(verdict.outcome),
+        str(verdict.scope),
+        str(verdict.rule),
+        decision.due_at,
+    )
 
 
-_HELD = select(recipients.c.id, recipients.c.lease, recipients.c.worker).where(
-    recipients.c.id.in_(bindparam("leased", expanding=True)), may(Event.HAND_BACK)
+_HELD = Prepared(
+    select(recipients.c.id, recipients.c.lease, recipients.c.worker).where(
+        among(recipients.c.id, "leased"), may(Event.HAND_BACK)
+    ),
+    "leased",
 )
 
 
 def _returned() -> Update:
+    columns = recipients.c
     return (
         update(recipients)
-        .where(recipients.c.id == bindparam("row_id"), recipients.c.lease == bindparam("row_lease"))
-        .values(state=bindparam("row_state"), due_at=bindparam("row_due_at"), worker=None)
+        .where(
+            columns.id == bindparam("row_id"),
+            columns.lease == bindparam("row_lease"),
+            columns.worker == bindparam("row_worker"),
+            may(Event.HAND_BACK),
+        )
+        .values(state=bindparam("row_state"), due_at=bindparam("row_due_at"), worker=null())
     )
 
 
@@ -185,9 +198,21 @@ def _unless_answered(name: str) -> Any:
     return case((answered, column), else_=bindparam(f"row_{name}", type_=column.type))
 
 
+_FENCED = ("row_id", "row_lease", "row_worker", "row_state", "row_due_at")
+_COUNTED = (*_FENCED, "row_finished_at", "row_charged", "row_doubts")
 _LAST = ("last_at", "last_code", "last_enhanced", "last_text")
-_STATEMENTS: dict[str, Update] = {
-    "returned": _returned(),
-    "answered": _recorded(**{name: bindparam(f"row_{name}") for name in _LAST}),
-    "silent": _recorded(**{name: _unless_answered(name) for name in _LAST}),
-}
+_OF_LAST = tuple(f"row_{name}" for name in _LAST)
+
+_RETURNED = Prepared(_returned(), *_FENCED)
+_ANSWERED = Prepared(
+    _recorded(**{name: bindparam(f"row_{name}") for name in _LAST}), *_COUNTED, *_OF_LAST
+)
+_SILENT = Prepared(
+    _recorded(**{name: _unless_answered(name) for name in _LAST}), *_COUNTED, *_OF_LAST
+)
+
+_OF_TRIAL = tuple(column.name for column in attempts.c if column.name != "id")
+_TRIED = Prepared(
+    insert(attempts).values({name: bindparam(f"row_{name}") for name in _OF_TRIAL}),
+    *(f"row_{name}" for name in _OF_TRIAL),
+)

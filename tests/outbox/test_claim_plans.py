@@ -62,6 +62,20 @@ def test_a_claim_joins_messages_to_what_is_due_and_not_the_other_way(
     assert {steps[number + 1] for number, step in enumerate(steps) if step == _DUE} == {joined}
 
 
+def test_the_companions_of_a_hundred_messages_are_found_by_their_messages(
+    engine: Engine, connection: Connection
+) -> None:
+    """What goes along with a large batch is sought, not looked for among all that is due."""
+    for number in range(100):
+        add_message(connection, f"a{number}@example.net", f"b{number}@example.net")
+    steps = [step for step in plan(engine, connection, take) if "recipients" in step]
+    assert set(steps) == {
+        _DUE,
+        "SEARCH recipients USING INDEX ix_recipients_message (message_id=?)",
+        "SEARCH recipients USING INTEGER PRIMARY KEY (rowid=?)",
+    }
+
+
 @pytest.mark.parametrize(
     ("act", "step"),
     [

@@ -1,0 +1,74 @@
+"""Statements that are compiled once: what goes in is what the driver gets."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Connection, bindparam, literal_column, select, update
+from sqlalchemy.dialects.postgresql.psycopg import dialect as postgresql_dialect
+from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
+
+from mailqueue.outbox.clauses import among, listed
+from mailqueue.outbox.prepared import Prepared
+from mailqueue.outbox.tables import recipients
+from tests.support.rows import add_message
+
+
+def test_values_find_their_places_whatever_order_the_statement_has(connection: Connection) -> None:
+    """The names say what comes first in a row; where it stands in the SQL is another matter."""
+    add_message(connection)
+    turned = Prepared(
+        select(
+            literal_column("'x'"), bindparam("a"), bindparam("b"), bindparam("a", unique=False)
+        ).limit(bindparam("most")),
+        "most",
+        "b",
+        "a",
+    )
+    assert [tuple(row) for row in turned.all(connection, 5, "B", "A")] == [("x", "A", "B", "A")]
+
+
+def test_a_parameter_that_no_name_stands_for_is_noticed(connection: Connection) -> None:
+    """Forgotten, it would be NULL, and the condition true of nothing."""
+    forgetful = Prepared(select(bindparam("a"), bindparam("b")), "a")
+    with pytest.raises(AssertionError, match="not all parameters"):
+        forgetful.all(connection, 1)
+
+
+def test_many_rows_are_one_batch_whose_changes_are_counted_together(
+    connection: Connection,
+) -> None:
+    """The count tells whether every row was met, without asking for each."""
+    add_message(connection, "a@example.net", "b@example.net")
+    ids = connection.execute(select(recipients.c.id)).scalars().all()
+    change = Prepared(
+        update(recipients).where(recipients.c.id == bindparam("one")).values(doubts=bindparam("n")),
+        "one",
+        "n",
+    )
+    assert change.run_each(connection, [(number, 7) for number in ids] + [(99, 7)]) == 2
+    assert set(connection.execute(select(recipients.c.doubts)).scalars()) == {7}
+
+
+def test_one_parameter_holds_any_number_of_ids(connection: Connection) -> None:
+    """More than a statement may have parameters, and none at all."""
+    add_message(connection, *(f"r{number}@example.net" for number in range(40)))
+    ids = connection.execute(select(recipients.c.id)).scalars().all()
+    found = Prepared(select(recipients.c.id).where(among(recipients.c.id, "ids")), "ids")
+
+    def these(*wanted: int) -> set[int]:
+        return {row.id for row in found.all(connection, listed(connection, wanted))}
+
+    assert these(*ids, *range(10**6, 10**6 + 100_000)) == set(ids)
+    assert these(ids[3]) == {ids[3]}
+    assert these() == set()
+
+
+def test_each_database_is_asked_in_its_own_words() -> None:
+    """SQLite has no arrays, and PostgreSQL no json_each of a bare list."""
+    condition = select(recipients.c.id).where(among(recipients.c.id, "ids"))
+    assert "json_each(?)" in str(condition.compile(dialect=sqlite_dialect()))
+    assert "= ANY (%(ids)s" in str(
+        condition.compile(
+            dialect=postgresql_dialect()  # type: ignore[no-untyped-call]
+        )
+    )
