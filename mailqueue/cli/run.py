@@ -44,6 +44,7 @@ def run(
     import faulthandler
 
     from mailqueue.client.creation import ensure
+    from mailqueue.daemon.loop import loop_factory
 
     overrides = {
         "MAILQUEUE_DATABASE__URL": database and checked_url(database),
@@ -55,8 +56,10 @@ def run(
     # A watchdog's SIGABRT then leaves in the journal where every thread was.
     faulthandler.enable()
     settings = loaded.config.database
+    make_loop = loop_factory(loaded.config.daemon.event_loop)
     ensure(settings.url, busy_timeout=settings.busy_timeout)
-    asyncio.run(_serve(loaded, lambda: _warned(reload())))
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        runner.run(_serve(loaded, lambda: _warned(reload())))
 
 
 def _loader(config_file: str | None, overrides: Mapping[str, str | None]) -> Callable[[], Loaded]:

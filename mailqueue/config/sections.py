@@ -41,8 +41,10 @@ class DaemonSettings(Section):
     """The pause between looks into the outbox while there is mail."""
     poll_max: Duration = 5.0
     """What that pause grows to while there is none."""
-    deliveries: Count = 200
-    """Transactions at the same time, all relays together."""
+    deliveries: Count = 1000
+    """Messages claimed and not yet answered, all relays together."""
+    event_loop: Literal["auto", "asyncio", "uvloop"] = "auto"
+    """"auto": uvloop where it is installed."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -197,7 +197,8 @@ class Dispatcher(Service):
             self._moved.append(route)
         if not sending.cancelled() and (error := sending.exception()) is not None:
             self.emit(PartFailed("delivery", error))
-        self.wake.ring()
+        if taken.opening.is_probe or route.wants_more:
+            self.wake.ring()
 
     async def stop(self) -> None:
         """Claim no more, hand back what has not reached its final dot, and await the rest."""

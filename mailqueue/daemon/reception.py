@@ -47,7 +47,9 @@ class Reception:
         """Return when ``results`` are committed."""
         changed = self._tell(route, results)
         route.settling += 1
-        self.freed()
+        route.answered(1, now=self._clock.monotonic())
+        if route.wants_more:
+            self.freed()
         try:
             refused = await self._write(route, results, changed=changed)
         finally:

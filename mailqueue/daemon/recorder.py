@@ -19,6 +19,14 @@ from mailqueue.outbox.retry import until_taken
 
 T = TypeVar("T")
 
+GATHER_SECONDS = 0.002
+"""How long a result waits for others to share its commit with."""
+GATHERED = 100
+"""So many recipients are company enough."""
+RISK_SECONDS = 0.25
+"""How old an unwritten result may grow before nothing more is sent: what a crash now would leave in
+doubt must not grow while the database is slow."""
+
 
 class Writes(Protocol):
     """Runs a function over a connection in one transaction, committed when it returns.
@@ -57,6 +65,10 @@ class Recorder(Service):
         self._entries: list[_Entry] = []
         self._results: list[_Results] = []
         self._writing = False
+        self._gathering = False
+        self._gathered = 0
+        self._owed_since: float | None = None
+        self._written = asyncio.Event()
         self._troubled_since: float | None = None
         self._told: str | None = None
         self.last_answer = clock.monotonic()
@@ -68,6 +80,18 @@ class Recorder(Service):
         return self._troubled_since is not None
 
     @property
+    def is_behind(self) -> bool:
+        """Whether a result has waited for its commit for too long to take on more risk."""
+        owed_since = self._owed_since
+        return owed_since is not None and self._clock.monotonic() - owed_since > RISK_SECONDS
+
+    async def caught_up(self) -> None:
+        """Return when it is not behind."""
+        while self.is_behind:
+            self._written.clear()
+            await self._written.wait()
+
+    @property
     def is_idle(self) -> bool:
         """Whether everything handed in has been written."""
         return not (self._entries or self._results or self._writing)
@@ -76,7 +100,11 @@ class Recorder(Service):
         """Write ``results``; returns, after the commit, those refused for want of the lease."""
         done: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         self._results.append(_Results(results, done))
-        self._announce(done)
+        self._gathered += len(results)
+        if self._owed_since is None:
+            self._owed_since = self._clock.monotonic()
+        if not self._gathering or self._gathered >= GATHERED:
+            self._announce(done)
         return await done
 
     async def write(self, work: Callable[[Connection], T]) -> T:
@@ -99,13 +127,24 @@ class Recorder(Service):
             if self.is_idle:
                 await self.wake.wait(None)
             else:
+                await self._gather()
                 await self._write_all()
 
+    async def _gather(self) -> None:
+        """Let others join, for a moment; a claim waits for nobody, because sessions wait for it."""
+        self._gathering = True
+        try:
+            # Whoever was woken with us may have something for the same transaction.
+            await asyncio.sleep(0)
+            if not (self._entries or self._gathered >= GATHERED or self.stopping):
+                await self.wake.wait(GATHER_SECONDS)
+        finally:
+            self._gathering = False
+
     async def _write_all(self) -> None:
-        # Whoever was woken with us may have something for the same transaction.
-        await asyncio.sleep(0)
         entries, self._entries = self._entries, []
         results, self._results = self._results, []
+        self._gathered = 0
         self._writing = True
         try:
             await self._commit(entries, results)
@@ -114,6 +153,9 @@ class Recorder(Service):
             raise
         finally:
             self._writing = False
+            # What has come meanwhile is younger than what was just written.
+            self._owed_since = self._clock.monotonic() if self._results else None
+            self._written.set()
 
     async def _commit(self, entries: list[_Entry], results: list[_Results]) -> None:
         try:

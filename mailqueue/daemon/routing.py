@@ -8,14 +8,18 @@ from dataclasses import dataclass, field, replace
 
 from mailqueue.config import Config, RelaySettings
 from mailqueue.daemon.breaker import Breaker
+from mailqueue.daemon.pulse import Pulse
 from mailqueue.mail.schedule import Backoff
 from mailqueue.outbox.relays import RelayRow
 from mailqueue.outbox.tables import DEFAULT_RELAY
 from mailqueue.smtp.pool import Pool
 
-AHEAD = 2
-"""How many messages are claimed for each session: one under way, one that is ready to follow
-while the result of the first is being committed."""
+PER_SESSION = 2
+"""How many messages are claimed for each session: one under way and one that follows it, whose
+envelope goes out behind the first one's final dot."""
+AHEAD_SECONDS = 0.025
+"""For how long the messages claimed beyond that last, at the pace at which the relay answers: so
+that a fast one does not wait for the next claim, and a slow one holds nothing back."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +39,9 @@ class Route:
     in_flight: int = field(default=0, init=False)
     settling: int = field(default=0, init=False)
     octets: int = field(default=0, init=False)
+    pulse: Pulse = field(default_factory=Pulse, init=False)
+    ahead: int = field(default=0, init=False)
+    """How many are claimed beyond what the sessions can take on at once."""
     is_in_force: bool = field(default=True, init=False)
     is_default: bool = field(default=False, init=False)
 
@@ -52,9 +59,23 @@ class Route:
         """Return the relay's condition as the row that SQL sees."""
         return replace(self.breaker.row(), is_default=self.is_default)
 
+    @property
+    def wants_more(self) -> bool:
+        """Whether it is worth looking for more: not for each single message that was answered."""
+        spare = PER_SESSION * self.settings.connections + self.ahead - self.under_way
+        return spare > self.ahead // 2
+
     def room(self, *, now: int) -> int:
-        """Return how many more messages may be claimed for it at ``now``."""
-        return self.breaker.room(self.under_way, AHEAD * self.settings.connections, now=now)
+        """Return how many more messages may be claimed for it at ``now`` (epoch microseconds)."""
+        if not self.wants_more:
+            return 0
+        most = PER_SESSION * self.settings.connections + self.ahead
+        return self.breaker.room(self.under_way, most, now=now)
+
+    def answered(self, messages: int, *, now: float) -> None:
+        """Note that it has answered; ``now`` in monotonic seconds."""
+        self.pulse.beat(messages, now=now)
+        self.ahead = round(self.pulse.rate(now=now) * AHEAD_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

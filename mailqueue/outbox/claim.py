@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
     Select,
     Update,
     bindparam,
@@ -28,7 +27,7 @@ from mailqueue.mail.priority import Priority
 from mailqueue.mail.schedule import History
 from mailqueue.outbox.clauses import among, listed, unindexed
 from mailqueue.outbox.lease import Lease, LeasedMessage
-from mailqueue.outbox.prepared import Prepared
+from mailqueue.outbox.prepared import Prepared, Values
 from mailqueue.outbox.states import after, may
 from mailqueue.outbox.tables import contents, messages, recipients
 
@@ -61,20 +60,20 @@ def claim(connection: Connection, wanted: Claim) -> list[LeasedMessage]:
     chosen = _choose(connection, wanted)
     if not chosen:
         return []
-    if several := [number for number, due in chosen.items() if due.message.recipient_count > 1]:
+    if several := [number for number, due in chosen.items() if due.message[0] > 1]:
         _add_companions(connection, wanted, several, chosen)
-    leased = [row.id for due in chosen.values() for row in due.rows]
+    leased = [row[0] for due in chosen.values() for row in due.rows]
     _LEASE.run(connection, wanted.until, wanted.worker, listed(connection, leased))
-    raw: dict[int, bytes] = dict(
-        map(tuple, _CONTENTS.all(connection, listed(connection, chosen.keys())))
-    )
-    return [_message(due, raw.get(number)) for number, due in chosen.items()]
+    raw: dict[int, bytes] = dict(_CONTENTS.all(connection, listed(connection, chosen)))
+    return [_message(number, due, raw.get(number)) for number, due in chosen.items()]
 
 
 @dataclass(slots=True)
 class _Due:
-    message: Row[Any]
-    rows: list[Row[Any]]
+    """A message, by the columns `_OF_MESSAGE`, and its recipients, by those of `_OF_RECIPIENT`."""
+
+    message: Values
+    rows: list[Values]
 
 
 def _choose(connection: Connection, wanted: Claim) -> dict[int, _Due]:
@@ -88,14 +87,15 @@ def _choose(connection: Connection, wanted: Claim) -> dict[int, _Due]:
     )
     chosen: dict[int, _Due] = {}
     octets = 0
-    for row in rows:
-        if (due := chosen.get(row.message_id)) is not None:
+    for whole in rows:
+        row, (size, *message) = whole[: len(_OF_RECIPIENT)], whole[len(_OF_RECIPIENT) :]
+        if (due := chosen.get(row[1])) is not None:
             due.rows.append(row)
             continue
-        octets += row.size
+        octets += size
         if chosen and octets > wanted.octets:
             break
-        chosen[row.message_id] = _Due(row, [row])
+        chosen[row[1]] = _Due(tuple(message), [row])
     return chosen
 
 
@@ -107,28 +107,21 @@ def _add_companions(
         chosen[number].rows.clear()
     numbers = listed(connection, several)
     for row in _COMPANIONS.all(connection, wanted.relay, wanted.now, wanted.born_after, numbers):
-        chosen[row.message_id].rows.append(row)
+        chosen[row[1]].rows.append(row)
 
 
-def _message(due: _Due, raw: bytes | None) -> LeasedMessage:
-    row = due.message
-    # Of a message deleted by hand without its content nothing is sent; see `delivery`.
+def _message(number: int, due: _Due, raw: bytes | None) -> LeasedMessage:
+    _, sender, header_message_id, eight_bit, utf8_header, on_doubt, relay, enqueued_at = due.message
+    # Content that somebody has deleted by hand is missed before anything is sent; see `delivery`.
     octets = b"" if raw is None else bytes(raw)
-    content = Content(octets, row.header_message_id, bool(row.eight_bit), bool(row.utf8_header))
-    return LeasedMessage(
-        row.message_id,
-        row.sender,
-        content,
-        OnDoubt(row.on_doubt),
-        row.relay,
-        row.enqueued_at,
-        tuple(map(_lease, due.rows)),
-    )
+    content = Content(octets, header_message_id, bool(eight_bit), bool(utf8_header))
+    leases = tuple(map(_lease, due.rows))
+    return LeasedMessage(number, sender, content, OnDoubt(on_doubt), relay, enqueued_at, leases)
 
 
-def _lease(row: Row[Any]) -> Lease:
-    history = History(row.lifetime_from, row.attempts, row.expires_at)
-    return Lease(row.id, row.address, row.lease + 1, history)
+def _lease(row: Values) -> Lease:
+    number, _, address, token, attempts, lifetime_from, expires_at = row
+    return Lease(number, address, token + 1, History(lifetime_from, attempts, expires_at))
 
 
 def _is_due(relay: ColumnElement[str] = recipients.c.relay) -> list[Any]:

@@ -15,7 +15,7 @@ from mailqueue.mail.reply import NoReply, Reply, mask
 from mailqueue.mail.verdict import Outcome
 from mailqueue.outbox.clauses import among, listed
 from mailqueue.outbox.lease import Lease
-from mailqueue.outbox.prepared import Prepared, Values
+from mailqueue.outbox.prepared import Prepared, Savepoint, Values
 from mailqueue.outbox.states import may
 from mailqueue.outbox.tables import attempts, recipients
 
@@ -49,7 +49,7 @@ def record(connection: Connection, results: Sequence[Result]) -> list[Result]:
     taken the recipient over, and what is written then is for the new holder to say.
     """
     # As a rule all leases are held: so nobody asks before it shows that one is not.
-    with connection.begin_nested() as savepoint:
+    with Savepoint(connection) as savepoint:
         if _write(connection, results) == len(results):
             return []
         savepoint.rollback()
@@ -67,7 +67,7 @@ def _key(result: Result) -> _Key:
 
 def _held(connection: Connection, results: Sequence[Result]) -> set[_Key]:
     leased = listed(connection, [result.lease.recipient for result in results])
-    return {(row.id, row.lease, row.worker or "") for row in _HELD.all(connection, leased)}
+    return {(number, token, worker) for number, token, worker in _HELD.all(connection, leased)}
 
 
 def _write(connection: Connection, results: Sequence[Result]) -> int:

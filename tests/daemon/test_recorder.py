@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 
 from mailqueue.clock import FakeClock
 from mailqueue.daemon.database import Database
-from mailqueue.daemon.recorder import Recorder
+from mailqueue.daemon.recorder import RISK_SECONDS, Recorder
 from mailqueue.events import DatabaseRecovered, DatabaseTrouble
 from mailqueue.mail.reply import Evidence, Reply
 from mailqueue.mail.stage import Stage
@@ -273,3 +273,49 @@ async def test_abort_lets_everybody_go_who_waits(
         done, waiting = await asyncio.wait([tried, asked, later], timeout=PATIENCE)
     assert not waiting
     assert all(one.cancelled() for one in done)
+
+
+async def test_a_result_waits_a_moment_for_company_and_a_claim_waits_for_none(
+    recorder: Recorder, database: Database
+) -> None:
+    """Results that come one after the other share a commit; with a claim they go at once."""
+    leases = await leased(database, 4)
+    with commits(database) as committed:
+        first = asyncio.create_task(recorder.record([result_of(leases[0], ACCEPTED)]))
+        await turns()
+        others = [
+            asyncio.create_task(recorder.record([result_of(lease, ACCEPTED)]))
+            for lease in leases[1:]
+        ]
+        await turns()
+        assert committed == []
+        await recorder.write(lambda _: None)
+        assert len(committed) == 1
+        await all_of([first, *others])
+    assert len(committed) == 1
+
+
+async def test_it_is_behind_while_a_result_is_kept_waiting(
+    recorder: Recorder, database: Database, path: Path, clock: FakeClock
+) -> None:
+    """Who would take on more risk waits until what is known has been written."""
+    leases = await leased(database, 1)
+    with locked(path):
+        writing = asyncio.create_task(recorder.record([result_of(leases[0], ACCEPTED)]))
+        await turns()
+        assert not recorder.is_behind
+        clock.advance(RISK_SECONDS + 0.01)
+        assert recorder.is_behind
+        waiting = asyncio.create_task(recorder.caught_up())
+        await turns()
+        assert not waiting.done()
+    await all_of([writing, waiting])
+    assert not recorder.is_behind
+
+
+async def test_with_nothing_to_write_it_is_never_behind(
+    recorder: Recorder, clock: FakeClock
+) -> None:
+    """A quiet night is no reason to wait."""
+    clock.advance(1e6)
+    await recorder.caught_up()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine
 
 from mailqueue.mail.lifecycle import State
 from mailqueue.outbox import lookup
@@ -14,24 +14,23 @@ from mailqueue.outbox.prune import Retention, prune
 from mailqueue.outbox.story import story
 from tests.support.rows import add_message
 
+_UNPLANNED = ("BEGIN", "SAVEPOINT", "RELEASE")
+
 UNFINISHED = tuple(state for state in State if not state.is_final)
 
 
 def plan(engine: Engine, connection: Connection, act: Callable[[Connection], object]) -> list[str]:
     """Return the steps of SQLite's plans for what ``act`` asks, table names shortened."""
-    asked: list[tuple[str, Any]] = []
-
-    def note(_connection: object, _cursor: object, statement: str, given: Any, *_: object) -> None:
-        if not statement.startswith("BEGIN"):
-            asked.append((statement, given))
-
-    event.listen(engine, "before_cursor_execute", note)
+    asked: list[str] = []
+    driver: Any = connection.connection.driver_connection
+    driver.set_trace_callback(asked.append)
     act(connection)
-    event.remove(engine, "before_cursor_execute", note)
+    driver.set_trace_callback(None)
     steps: list[str] = []
-    for statement, given in asked:
-        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given)
-        steps += [row.detail.replace("mailqueue_", "") for row in rows]
+    for statement in asked:
+        if not statement.startswith(_UNPLANNED):
+            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}")
+            steps += [row.detail.replace("mailqueue_", "") for row in rows]
     return steps
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
-from sqlalchemy import Connection, bindparam, literal_column, select, update
+from sqlalchemy import Connection, Engine, bindparam, insert, literal_column, select, update
 from sqlalchemy.dialects.postgresql.psycopg import dialect as postgresql_dialect
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
+from sqlalchemy.exc import IntegrityError
 
 from mailqueue.outbox.clauses import among, listed
-from mailqueue.outbox.prepared import Prepared
+from mailqueue.outbox.prepared import Prepared, Savepoint
 from mailqueue.outbox.tables import recipients
 from tests.support.rows import add_message
 
@@ -24,7 +27,7 @@ def test_values_find_their_places_whatever_order_the_statement_has(connection: C
         "b",
         "a",
     )
-    assert [tuple(row) for row in turned.all(connection, 5, "B", "A")] == [("x", "A", "B", "A")]
+    assert turned.all(connection, 5, "B", "A") == [("x", "A", "B", "A")]
 
 
 def test_a_parameter_that_no_name_stands_for_is_noticed(connection: Connection) -> None:
@@ -49,6 +52,39 @@ def test_many_rows_are_one_batch_whose_changes_are_counted_together(
     assert set(connection.execute(select(recipients.c.doubts)).scalars()) == {7}
 
 
+def test_what_the_driver_raises_arrives_as_an_error_of_sqlalchemy(connection: Connection) -> None:
+    """Whoever tells errors apart has one family of them to know, and no parameters are shown."""
+    wrong = Prepared(insert(recipients).values(message_id=bindparam("message")), "message")
+    with pytest.raises(IntegrityError) as caught:
+        wrong.run(connection, "secret")
+    assert isinstance(caught.value.orig, sqlite3.IntegrityError)
+    assert "secret" not in str(caught.value)
+
+
+def test_it_runs_in_the_transaction_of_its_connection(engine: Engine) -> None:
+    """What is not committed is not there, even where it was the first statement of all."""
+    with engine.begin() as before:
+        add_message(before)
+    change = Prepared(update(recipients).values(doubts=bindparam("n")), "n")
+    with engine.connect() as connection:
+        assert change.run(connection, 3) == 1
+        connection.rollback()
+        assert connection.execute(select(recipients.c.doubts)).scalars().all() == [0]
+
+
+def test_a_savepoint_takes_back_what_came_after_it_and_nothing_else(
+    connection: Connection,
+) -> None:
+    """The transaction goes on as if that part of it had not been tried."""
+    add_message(connection, "before@example.net")
+    with Savepoint(connection) as savepoint:
+        add_message(connection, "tried@example.net")
+        savepoint.rollback()
+        add_message(connection, "after@example.net")
+    found = connection.execute(select(recipients.c.address)).scalars().all()
+    assert found == ["before@example.net", "after@example.net"]
+
+
 def test_one_parameter_holds_any_number_of_ids(connection: Connection) -> None:
     """More than a statement may have parameters, and none at all."""
     add_message(connection, *(f"r{number}@example.net" for number in range(40)))
@@ -56,7 +92,7 @@ def test_one_parameter_holds_any_number_of_ids(connection: Connection) -> None:
     found = Prepared(select(recipients.c.id).where(among(recipients.c.id, "ids")), "ids")
 
     def these(*wanted: int) -> set[int]:
-        return {row.id for row in found.all(connection, listed(connection, wanted))}
+        return {number for (number,) in found.all(connection, listed(connection, wanted))}
 
     assert these(*ids, *range(10**6, 10**6 + 100_000)) == set(ids)
     assert these(ids[3]) == {ids[3]}
