@@ -13,6 +13,10 @@ from mailqueue.mail.schedule import Backoff
 from mailqueue.outbox.relays import RelayRow
 
 
+_ROOM_ENOUGH = 10_000
+"""More than any relay is given at once, so that counting can end."""
+
+
 class Position(StrEnum):
     """``CLOSED`` lets mail through; ``OPEN`` does not; ``PROBING``: one message tries."""
 
@@ -41,7 +45,6 @@ class Condition:
     room: int | None = None
     evidence: Evidence | None = None
     last_trouble_at: int | None = None
-    last_success_at: int | None = None
 
 
 class Breaker:
@@ -51,6 +54,7 @@ class Breaker:
         self.relay = relay
         self.settings = settings
         self.condition = Condition()
+        self.last_success_at: int | None = None
         self._found: RelayRow | None = None
 
     def begin(self, *, now: int) -> None:
@@ -100,17 +104,18 @@ class Breaker:
 
         Returns the seconds for which it had been paused where this closes it, else None.
         """
+        self.last_success_at = now
         condition = self.condition
         if condition.position is Position.CLOSED:
-            room = None if condition.room is None else condition.room + 1
-            self.condition = replace(condition, session_troubles=0, room=room, last_success_at=now)
+            # As a rule there is nothing to change, and this is on the way of every message.
+            if condition.session_troubles or condition.room is not None:
+                self.condition = replace(condition, session_troubles=0, room=_grown(condition.room))
             return None
         self.condition = Condition(
             since=now,
             room=2,
             evidence=condition.evidence,
             last_trouble_at=condition.last_trouble_at,
-            last_success_at=now,
         )
         return max(0, now - condition.since) / 1e6
 
@@ -149,7 +154,6 @@ class Breaker:
             troubles=condition.troubles + 1,
             evidence=evidence,
             last_trouble_at=now,
-            last_success_at=condition.last_success_at,
         )
         return pause
 
@@ -163,8 +167,8 @@ class Breaker:
             probe_at=0 if is_closed else now,
             troubles=0 if is_closed else row.troubles,
             last_trouble_at=row.last_trouble_at,
-            last_success_at=row.last_success_at,
         )
+        self.last_success_at = row.last_success_at
 
     def allow_probe(self, *, now: int) -> None:
         """Let one message probe at once, as after a change of configuration."""
@@ -181,7 +185,7 @@ class Breaker:
             probe_at=self.wakes_at(),
             troubles=condition.troubles,
             last_trouble_at=condition.last_trouble_at,
-            last_success_at=condition.last_success_at,
+            last_success_at=self.last_success_at,
         )
         return replace(row, **self._last_trouble())
 
@@ -193,6 +197,10 @@ class Breaker:
             return {}
         # What an earlier daemon met: until there is news, it is why the relay is paused.
         return {name: getattr(found, name) for name in ("stage", "code", "enhanced", "text")}
+
+
+def _grown(room: int | None) -> int | None:
+    return None if room is None or room >= _ROOM_ENOUGH else room + 1
 
 
 def _words(answer: Answer) -> dict[str, Any]:
