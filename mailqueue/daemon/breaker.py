@@ -12,7 +12,6 @@ from mailqueue.mail.reply import Answer, Evidence, Reply, Unsendable
 from mailqueue.mail.schedule import Backoff
 from mailqueue.outbox.relays import RelayRow
 
-
 _ROOM_ENOUGH = 10_000
 """More than any relay is given at once, so that counting can end."""
 
