@@ -43,6 +43,8 @@ class DaemonSettings(Section):
     """What that pause grows to while there is none."""
     deliveries: Count = 1000
     """Messages claimed and not yet answered, all relays together."""
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """How many share the work; each has its part of every relay's connections."""
     event_loop: Literal["auto", "asyncio", "uvloop"] = "auto"
     """"auto": uvloop where it is installed."""
 

@@ -279,6 +279,8 @@ class Supervisor:
     def _check_unmoved(self, config: Config) -> None:
         if config.database != self.loaded.config.database:
             raise ConfigError("[database] cannot change while the daemon runs; restart it")
+        if config.daemon.processes != self.loaded.config.daemon.processes:
+            raise ConfigError("[daemon] processes cannot change while they run; restart the daemon")
 
     def _put_in_force(self, loaded: Loaded) -> None:
         parts = self.parts

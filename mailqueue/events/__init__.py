@@ -107,6 +107,15 @@ class PartFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessEnded:
+    """One of several daemon processes has ended; another begins after ``pause`` seconds."""
+
+    name: str
+    status: int
+    pause: float
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
     """The daemon takes mail."""
 
@@ -163,6 +172,7 @@ Event = (
     | DatabaseRecovered
     | DiskLow
     | PartFailed
+    | ProcessEnded
     | Started
     | Stopping
     | Stopped

@@ -58,6 +58,9 @@ def _worded(event: events.Event) -> Line:
         case events.PartFailed(part, error):
             text = f"{part}: unexpected {type(error).__name__}: {error}; it goes on"
             return Line(logging.ERROR, text, {"part": part, "error": repr(error)})
+        case events.ProcessEnded(name, status, pause):
+            text = f"process {name} ended with {status}; another begins in {pause:.0f} s"
+            return Line(logging.ERROR, text, {"process": name, "status": status, "pause": pause})
         case _:
             return _housekeeping(event)
 

@@ -45,6 +45,7 @@ ALL: tuple[events.Event, ...] = (
     events.DatabaseRecovered(9.0),
     events.DiskLow(10, 100),
     events.PartFailed("Keeper", ZeroDivisionError("oops")),
+    events.ProcessEnded("1/2", -9, 1.0),
     events.Started("w1", "sqlite:///outbox.db", ("main", "spare"), 3),
     events.Stopping("SIGTERM", 2),
     events.Stopped(),

@@ -90,6 +90,11 @@ class DaemonProcess:
         """Return once it takes mail."""
         await self.notifications.until_heard("READY=1")
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self._process.send_signal(number)

@@ -1,0 +1,47 @@
+"""The part of every limit that one of several processes has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from mailqueue.config import Config, Loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The ``index``-th of ``count`` even parts, counted from 0."""
+
+    index: int = 0
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """Read "2/4", the second of four; raises `ValueError`."""
+        number, _, count = text.partition("/")
+        share = cls(int(number) - 1, int(count))
+        if not 0 <= share.index < share.count:
+            raise ValueError(f"{text} is no share: write 1/2 for the first of two")
+        return share
+
+    def __str__(self) -> str:
+        return f"{self.index + 1}/{self.count}"
+
+    def of(self, total: int) -> int:
+        """Return this part of ``total``; all parts together are exactly that."""
+        return (total + self.count - 1 - self.index) // self.count
+
+    def applied(self, loaded: Loaded) -> Loaded:
+        """Return the configuration with this part of each relay's connections.
+
+        A relay with fewer connections than there are processes is left to some of them.
+        """
+        return loaded if self.count == 1 else replace(loaded, config=self._cut(loaded.config))
+
+    def _cut(self, config: Config) -> Config:
+        relays = {
+            name: relay.model_copy(update={"connections": self.of(relay.connections)})
+            for name, relay in config.relays.items()
+        }
+        deliveries = max(1, self.of(config.daemon.deliveries))
+        daemon = config.daemon.model_copy(update={"deliveries": deliveries})
+        return config.model_copy(update={"relays": relays, "daemon": daemon})
