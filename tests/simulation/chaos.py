@@ -18,7 +18,8 @@ class Chaos:
     def __init__(self, world: World) -> None:
         self.world = world
         self.chance = random.Random(f"chaos {world.seed}")
-        self._spells: set[asyncio.Task[None]] = set()
+        self._spells: dict[asyncio.Task[None], None] = {}
+        """In the order of their beginning: a set would cancel them in one of their addresses."""
 
     async def reign(self, seconds: float, events: int) -> None:
         """Let about so many things happen in so many seconds."""
@@ -27,7 +28,7 @@ class Chaos:
         while loop.time() < end and not self.world.watch.has_failed:
             await asyncio.sleep(self.chance.expovariate(events / seconds))
             self._strike()
-        for spell in self._spells:
+        for spell in list(self._spells):
             spell.cancel()
 
     def _strike(self) -> None:
@@ -136,5 +137,5 @@ class Chaos:
 
     def _begin(self, work: object) -> None:
         spell: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[call-overload]
-        self._spells.add(spell)
-        spell.add_done_callback(self._spells.discard)
+        self._spells[spell] = None
+        spell.add_done_callback(self._spells.pop)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import random
 import sqlite3
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 from unittest import mock
 
 from sqlalchemy import Engine
 
-from mailqueue.daemon import janitor
+from mailqueue.daemon import herald, janitor
 from mailqueue.operate import Operator
 from mailqueue.outbox import schema
 from mailqueue.outbox.engine import write_engine
@@ -53,7 +55,14 @@ class World:
         self.authority = directory / "authority.pem"
         self.engine = self._create()
         self.shell = sqlite3.connect(self.path, isolation_level=None)
-        self.watch = Watch(self.loop, self.wall, self.network, shell=self.shell, ledger=self.ledger)
+        self.watch = Watch(
+            self.loop,
+            self.wall,
+            self.network,
+            shell=self.shell,
+            ledger=self.ledger,
+            directory=directory,
+        )
         self.clock = SimulatedClock(self.loop, self.wall, f"people {seed}")
         self.producer = Producer(self.engine, self.disk, self.clock, self._chance("producer"))
         self.meddler = Meddler(
@@ -67,18 +76,20 @@ class World:
         self._count = 0
 
     def __enter__(self) -> Self:
-        self._patches = contextlib.ExitStack()
-        # A janitor that looks every two seconds would leave time for nothing else.
-        for name, seconds in (
-            ("SETTLE_SECONDS", self.pace.lease / 4),
-            ("CLEAR_SECONDS", self.pace.lease),
+        self._open = contextlib.ExitStack()
+        # Those who look every few seconds would leave time for nothing else.
+        for module, name, seconds in (
+            (janitor, "SETTLE_SECONDS", self.pace.lease / 2),
+            (janitor, "CLEAR_SECONDS", self.pace.lease),
+            (herald, "STATUS_SECONDS", self.pace.lease / 4),
         ):
-            self._patches.enter_context(mock.patch.object(janitor, name, seconds))
+            self._open.enter_context(mock.patch.object(module, name, seconds))
+        self._open.enter_context(_no_collection())
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bury_all()
-        self._patches.close()
+        self._open.close()
         self.network.close()
         self.loop.close()
         self.shell.close()
@@ -208,3 +219,15 @@ class World:
             for task in self.loop.bury():
                 with contextlib.suppress(RuntimeError):
                     task.get_coro().close()
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Collect no garbage meanwhile: its last words would come when memory wills, and not the seed."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
