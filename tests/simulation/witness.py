@@ -92,11 +92,17 @@ class Witness:
         return (
             {number for number, row in rows.items() if self._rows.get(number) != row}
             | {number for (number,) in added if number in rows}
-            | {one.id for one in self.seen.values() if self._delivered.get(one.key, 0) != one.delivered}
+            | {
+                one.id
+                for one in self.seen.values()
+                if self._delivered.get(one.key, 0) != one.delivered
+            }
         )
 
     def _observe(self, numbers: Collection[int]) -> list[Observed]:
         if not numbers:
             return []
         found = self._shell.execute(_OBSERVED, (json.dumps(sorted(numbers)),)).fetchall()
-        return [Observed(*row, self._delivered.get((row[_HEADER], row[_ADDRESS]), 0)) for row in found]
+        return [
+            Observed(*row, self._delivered.get((row[_HEADER], row[_ADDRESS]), 0)) for row in found
+        ]

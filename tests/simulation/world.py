@@ -139,7 +139,7 @@ class World:
     def enqueue(self) -> None:
         """Let somebody enqueue something; now and then the bell is not heard."""
         receipt = self.producer.enqueue()
-        self.watch.note(f"enqueued {receipt}")
+        self.watch.note(f"enqueued {receipt}", met=None if receipt is None else "mail")
         if receipt is not None and self.producer.chance.random() < 0.8:
             for daemon in self.daemons:
                 daemon.ring()

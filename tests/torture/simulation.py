@@ -36,5 +36,12 @@ def run(seed: int, seconds: float) -> Tally:
         doubts=met["doubt"],
         # One would have raised.
         losses=0,
-        notes=f"{days:.1f} days; {met['kill']} kills, {met['stolen lease']} leases stolen",
+        further=Counter(
+            {
+                "days": round(days),
+                "mails": met["mail"],
+                "kills": met["kill"],
+                "leases stolen": met["stolen lease"],
+            }
+        ),
     )
