@@ -7,17 +7,16 @@ import sqlite3
 from collections import Counter
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from mailqueue import events
 from mailqueue.errors import OutboxError
 from tests.simulation.clock import WallTime
+from tests.simulation.exchange import Begun, Dotted
 from tests.simulation.invariants import Observed
 from tests.simulation.ledger import Ledger
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.network import Network
 from tests.simulation.process import DaemonProcess
-from tests.simulation.relay import path
 from tests.simulation.transport import Transport
 from tests.simulation.witness import Witness
 
@@ -49,7 +48,6 @@ class Watch:
         self._directory = f"{directory}/"
         """Left out of the history: it is another one each time."""
         self._witness = Witness(shell, ledger.delivered)
-        self._said: WeakKeyDictionary[Transport, list[bytes]] = WeakKeyDictionary()
         self._failures: list[BaseException] = []
         self._dead: set[str] = set()
         network.observe = self._wrote
@@ -115,24 +113,21 @@ class Watch:
             whose = "lease of the dead" if event.worker in self._dead else "stolen lease"
             self.met[whose] += 1
 
-    def _wrote(self, transport: Transport, data: bytes) -> None:
+    def _wrote(self, transport: Transport, step: Begun | Dotted) -> None:
         daemon = transport.place
         assert isinstance(daemon, DaemonProcess)
-        envelope = self._said.setdefault(transport, [])
-        if data.startswith(b"MAIL "):
-            self._said[transport] = [data]
-            self._begins(daemon, transport)
-        elif data.startswith(b"RCPT "):
-            envelope.append(data)
-        elif data == b".\r\n" or data.endswith(b"\r\n.\r\n"):
-            self._dot(daemon, *map(path, map(bytes.decode, envelope)))
+        match step:
+            case Begun():
+                self._begins(daemon, transport)
+            case Dotted(envelope) if envelope.accepted:
+                self._dot(daemon, envelope.sender, *envelope.accepted)
 
     def _begins(self, daemon: DaemonProcess, transport: Transport) -> None:
         """Look whether who begins a transaction may."""
         if daemon.stop_heard_at is not None and self._loop.time() > daemon.stop_heard_at:
             told = f"{daemon.name} was told to stop, and began a transaction"
             self._fail(AssertionError(told))
-        at_once = 1 + self._network.awaiting(daemon, transport.host)
+        at_once = 1 + self._network.beside(transport)
         if daemon.most_at_once is not None and at_once > daemon.most_at_once:
             self._fail(AssertionError(f"{daemon.name} has {at_once} transactions at once"))
 

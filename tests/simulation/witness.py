@@ -92,17 +92,15 @@ class Witness:
         return (
             {number for number, row in rows.items() if self._rows.get(number) != row}
             | {number for (number,) in added if number in rows}
-            | {
-                one.id
-                for one in self.seen.values()
-                if self._delivered.get(one.key, 0) != one.delivered
-            }
+            | {one.id for one in self.seen.values() if self._count(one.key) != one.delivered}
         )
 
     def _observe(self, numbers: Collection[int]) -> list[Observed]:
         if not numbers:
             return []
-        found = self._shell.execute(_OBSERVED, (json.dumps(sorted(numbers)),)).fetchall()
-        return [
-            Observed(*row, self._delivered.get((row[_HEADER], row[_ADDRESS]), 0)) for row in found
-        ]
+        asked = json.dumps(sorted(numbers))
+        found: list[Row] = self._shell.execute(_OBSERVED, (asked,)).fetchall()
+        return [Observed(*(*row, self._count((row[_HEADER], row[_ADDRESS])))) for row in found]
+
+    def _count(self, key: Key) -> int:
+        return self._delivered.get(key, 0)

@@ -41,8 +41,11 @@ _HOSTS = {"main": "localhost", "smart": "smart.example"}
 class World:
     """Everything that one seed leads to."""
 
-    def __init__(self, seed: int, directory: Path, pace: Pace | None = None) -> None:
+    def __init__(
+        self, seed: int, directory: Path, pace: Pace | None = None, *, pipelining: bool = False
+    ) -> None:
         self.seed = seed
+        self.pipelining = pipelining
         self.pace = pace or Pace.draw(self._chance("pace"))
         self.loop = VirtualLoop(seed)
         self.wall = WallTime(self.loop)
@@ -198,7 +201,7 @@ class World:
         return random.Random(f"{what} {self.seed}")
 
     def _relay(self, name: str, host: str) -> SimulatedRelay:
-        relay = SimulatedRelay(name, self.ledger, self._chance(name))
+        relay = SimulatedRelay(name, self.ledger, self._chance(name), pipelining=self.pipelining)
         self.network.hosts[host] = relay
         return relay
 
@@ -223,7 +226,7 @@ class World:
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """Collect no garbage meanwhile: its last words would come when memory wills, and not the seed."""
+    """Collect no garbage meanwhile: its last words would come when memory wills, not the seed."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
