@@ -32,7 +32,7 @@ class Pace:
     @classmethod
     def draw(cls, chance: random.Random) -> Pace:
         """Draw a day like others, or one that is not."""
-        lease = chance.choice((0.5, 1, 2, 4)) * HOUR
+        lease = chance.choice((1, 2, 4)) * HOUR
         # A frozen daemon meets its own conversation again only where it may last that long.
         give_up, longest_backoff = chance.choice(((3, 0.5), (6, 2), (24, 4), (120, 4)))
         patient = dict.fromkeys(("mail", "rcpt", "data"), 1.5 * lease)

@@ -13,7 +13,8 @@ from tests.simulation.pace import HOUR, Pace
 from tests.simulation.sometimes import missing
 from tests.torture import machine, simulation
 
-_MOST = 14
+_FIRST, _LAST = 2, 14
+"""Seeds of whole histories; the first few of them have been seen to be enough."""
 _SHORT = Pace(
     troubles=0.5 * HOUR,
     mails=20,
@@ -32,11 +33,11 @@ _SHORT = Pace(
 def test_histories_hold_and_reach_every_trouble(directory: Path) -> None:
     """No history breaks an invariant, and a few together meet every trouble there is."""
     met: Counter[str] = Counter()
-    for seed in count(1):
+    for seed in count(_FIRST):
         met += live(seed, directory).met
         if not missing(met):
             return
-        assert seed < _MOST, f"{seed} histories have never met {sorted(missing(met))}"
+        assert seed < _LAST, f"no seed up to {seed} has met {sorted(missing(met))}"
 
 
 @pytest.mark.timeout(300)

@@ -83,7 +83,7 @@ class World:
         # Those who look every few seconds would leave time for nothing else.
         for module, name, seconds in (
             (janitor, "SETTLE_SECONDS", self.pace.lease / 2),
-            (janitor, "CLEAR_SECONDS", self.pace.lease),
+            (janitor, "CLEAR_SECONDS", 2 * self.pace.lease),
             (herald, "STATUS_SECONDS", self.pace.lease / 4),
         ):
             self._open.enter_context(mock.patch.object(module, name, seconds))
