@@ -85,7 +85,7 @@ class Witness:
     def _touched(self, rows: Mapping[int, Row]) -> Collection[int]:
         before, (count, last, acts) = self._record, self._shell.execute(_RECORD).fetchone()
         self._record = (count, last, acts)
-        if count - before[0] != last - before[1]:
+        if last < before[1] or count - before[0] != last - before[1]:
             # Something was taken off the record.
             return rows.keys()
         added = self._shell.execute(_ADDED, before[1:]).fetchall() if before != self._record else ()
