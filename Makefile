@@ -39,8 +39,8 @@ unit: $(STAMP) ## Run the tests (pytest); make unit ARGS="-k claim -x" for a few
 MINUTES ?= 30
 
 .PHONY: torture
-torture: $(STAMP) ## Kill, cut and break for MINUTES=30, and count what was lost; SEED=n replays
-	$(BIN)/python -m tests.torture --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+torture: $(STAMP) ## Kill, cut and break for MINUTES=30; SEED=n replays, RECORD=1 writes it down
+	$(BIN)/python -m tests.torture --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(RECORD),--record)
 
 SECONDS_EACH ?= 30
 

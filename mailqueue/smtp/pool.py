@@ -22,7 +22,7 @@ class Pool:
         self._clock = clock
         self._transcript = transcript
         self._idle: list[tuple[float, Session]] = []
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving: dict[asyncio.Task[None], None] = {}
         self._is_closed = False
 
     @property
@@ -85,8 +85,8 @@ class Pool:
     def _dismiss(self, session: Session) -> None:
         """Say QUIT in the background: nobody should wait for a goodbye."""
         leaving = asyncio.get_running_loop().create_task(session.quit())
-        self._leaving.add(leaving)
-        leaving.add_done_callback(self._leaving.discard)
+        self._leaving[leaving] = None
+        leaving.add_done_callback(self._leaving.pop)
 
     async def _all_left(self) -> None:
         if self._leaving:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tests.mutation.laboratory import Finding
+from tests.support import marked
 
 BEGIN: Final = "<!-- mutations: written by make mutate -->"
 END: Final = "<!-- /mutations -->"
@@ -28,8 +29,4 @@ def _outcome(finding: Finding) -> str:
 
 def replaced(page: str, table: str) -> str:
     """Return ``page`` with ``table`` between its marks. Raises ValueError where it has none."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"the page has no place for the table: {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+    return marked.replaced(page, BEGIN, END, text=table)

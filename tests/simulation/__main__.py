@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import sys
+import click
 
 from tests.simulation.history import live
 from tests.simulation.place import place
 
 
-def main() -> None:
-    """Print the history of the seed that is given."""
+@click.command()
+@click.argument("seed", type=int)
+@click.option("--pipelining", is_flag=True, help="Let the relays offer PIPELINING.")
+def main(seed: int, pipelining: bool) -> None:
+    """Print the history of a seed."""
     with place() as directory:
-        history = live(int(sys.argv[1]), directory)
-    print("\n".join(history.trace))  # noqa: T201 - it is asked for
-    print(f"{history.days:.2f} days; {dict(sorted(history.met.items()))}")  # noqa: T201
+        history = live(seed, directory, pipelining=pipelining)
+    click.echo("\n".join(history.trace))
+    click.echo(f"{history.days:.2f} days; {dict(sorted(history.met.items()))}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable
 
-from tests.simulation.mood import GOOD, MOODS
+from tests.simulation.mood import FORGETFUL, GOOD, MOODS
 from tests.simulation.network import Weather
 from tests.simulation.process import DaemonProcess
 from tests.simulation.world import World
@@ -18,7 +18,8 @@ class Chaos:
     def __init__(self, world: World) -> None:
         self.world = world
         self.chance = random.Random(f"chaos {world.seed}")
-        self._spells: set[asyncio.Task[None]] = set()
+        self._spells: dict[asyncio.Task[None], None] = {}
+        """In the order of their beginning: a set would cancel them in one of their addresses."""
 
     async def reign(self, seconds: float, events: int) -> None:
         """Let about so many things happen in so many seconds."""
@@ -27,7 +28,7 @@ class Chaos:
         while loop.time() < end and not self.world.watch.has_failed:
             await asyncio.sleep(self.chance.expovariate(events / seconds))
             self._strike()
-        for spell in self._spells:
+        for spell in list(self._spells):
             spell.cancel()
 
     def _strike(self) -> None:
@@ -54,7 +55,7 @@ class Chaos:
 
     def _mood(self) -> None:
         relay = self.chance.choice(list(self.world.relays.values()))
-        relay.mood = self.chance.choice((GOOD, *MOODS))
+        relay.mood = self.chance.choice((GOOD, *MOODS, FORGETFUL, FORGETFUL))
         self.world.watch.note(
             f"relay {relay.name} is {relay.mood.name}", met=f"relay {relay.mood.name}"
         )
@@ -77,12 +78,12 @@ class Chaos:
     def _disk(self) -> None:
         disk = self.world.disk
         disk.busy = self.chance.choice((0, 0.3, 0.8))
-        disk.unknown = self.chance.choice((0, 0.2))
+        disk.unknown = self.chance.choice((0, 0.5))
         disk.slowness = self.chance.choice((0.01, 0.05, 5.0))
         disk.is_low = self.chance.random() < 0.5
         disk.is_full = self.chance.random() < 0.3
         self.world.watch.note(f"disk: {disk}")
-        self._later(disk.mend, self.chance.uniform(5, 300))
+        self._later(disk.mend, self.chance.uniform(5, self.world.pace.lease / 2))
 
     def _kill(self) -> None:
         if (daemon := self._some_daemon()) is not None:
@@ -95,7 +96,13 @@ class Chaos:
             self._spawn_later()
 
     def _freeze(self) -> None:
-        if (daemon := self._some_daemon()) is not None and not daemon.is_frozen:
+        """Let a daemon stand still in the middle of its work."""
+        self._mail()
+        self._later(self._freeze_busiest, self.chance.uniform(0, 3))
+
+    def _freeze_busiest(self) -> None:
+        awake = [one for one in self.world.daemons if one.is_running and not one.is_frozen]
+        if daemon := max(awake, key=lambda one: one.under_way, default=None):
             self.world.watch.note(f"{daemon.name} freezes", met="freeze")
             daemon.freeze()
             self._later(daemon.wake_up, self.chance.expovariate(0.5 / self.world.pace.lease))
@@ -136,5 +143,5 @@ class Chaos:
 
     def _begin(self, work: object) -> None:
         spell: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[call-overload]
-        self._spells.add(spell)
-        spell.add_done_callback(self._spells.discard)
+        self._spells[spell] = None
+        spell.add_done_callback(self._spells.pop)

@@ -24,19 +24,24 @@ class History:
     trace: list[str]
 
 
-def live(seed: int, directory: Path, pace: Pace | None = None) -> History:
+def live(
+    seed: int, directory: Path, pace: Pace | None = None, *, pipelining: bool = False
+) -> History:
     """Live through the history of ``seed``; ``pace`` is drawn from it unless given.
+
+    ``pipelining``: whether the relays offer it; the seed's troubles are the same either way.
 
     Raises `AssertionError` with the seed, how to replay it, and its last events.
     """
-    with World(seed, directory, pace) as world:
+    with World(seed, directory, pace, pipelining=pipelining) as world:
         try:
             world.complete(_live(world))
             world.conclude()
         except Exception as error:
+            option = " --pipelining" if pipelining else ""
             last = "\n".join(line[:200] for line in world.watch.trace[-25:])
             raise AssertionError(
-                f"seed {seed}: {error}\nreplay: python -m tests.simulation {seed}\n{last}"
+                f"seed {seed}: {error}\nreplay: python -m tests.simulation {seed}{option}\n{last}"
             ) from error
         days = world.loop.time() / 86_400
         # What is written down at the funeral of the daemons is not history any more.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 Key = tuple[str, str]
 """A message, by its Message-ID, and one of its recipients."""
@@ -13,28 +12,6 @@ Key = tuple[str, str]
 FINAL = frozenset({"sent", "failed", "expired", "cancelled"})
 _DUE = frozenset({"queued", "deferred", "sending"})
 _MAX_TEXT_OCTETS = 1024
-
-_RECIPIENTS = """
-SELECT r.id, r.message_id, r.address, r.state, r.due_at, r.finished_at, r.worker, r.lease,
-       r.attempts, r.doubts, m.header_message_id, m.on_doubt,
-       coalesce(a.tried, 0) AS tried, coalesce(a.charged, 0) AS charged,
-       coalesce(a.doubted, 0) AS doubted, coalesce(a.sent, 0) AS sent,
-       coalesce(l.verdict, '') AS last_verdict,
-       coalesce(c.retried, 0) AS retried, coalesce(c.freed, 0) AS freed
-FROM mailqueue_recipients r
-JOIN mailqueue_messages m ON m.id = r.message_id
-LEFT JOIN (SELECT recipient_id, count(*) AS tried, sum(charged) AS charged,
-                  sum(verdict = 'in-doubt') AS doubted, sum(verdict = 'sent') AS sent,
-                  max(id) AS last
-           FROM mailqueue_attempts GROUP BY recipient_id) a ON a.recipient_id = r.id
-LEFT JOIN mailqueue_attempts l ON l.id = a.last
-LEFT JOIN (SELECT recipient_id, sum(verb = 'retry') AS retried,
-                  sum(verb IN ('retry', 'release')) AS freed
-           FROM mailqueue_actions GROUP BY recipient_id) c ON c.recipient_id = r.id
-"""
-
-_ADDRESS, _HEADER = 2, 10
-"""Where the columns of `Key` stand in these rows."""
 
 _EARLY = """
 SELECT recipient_id, started_at, planned_at FROM (
@@ -123,39 +100,6 @@ RULES: Mapping[str, Callable[[Observed], bool]] = {
     ),
 }
 """What holds for every recipient at every instant."""
-
-
-class Witness:
-    """Looks at an outbox again and again, and raises `AssertionError` for what may not be.
-
-    ``shell`` is a connection of its own; ``delivered`` counts what relays took, and is read anew
-    at each look.
-    """
-
-    def __init__(self, shell: sqlite3.Connection, delivered: Mapping[Key, int]) -> None:
-        self.seen: dict[int, Observed] = {}
-        """All recipients by their number, as they were at the last look."""
-        self._shell = shell
-        self._delivered = delivered
-        self._rows: dict[int, tuple[object, ...]] = {}
-
-    def look(self) -> list[Observed]:
-        """Return what has changed since the last look, after checking it."""
-        rows = {row[0]: (*row, self._count(row)) for row in self._shell.execute(_RECIPIENTS)}
-        changed = {
-            number: Observed(*row) for number, row in rows.items() if self._rows.get(number) != row
-        }
-        gone = [one for number, one in self.seen.items() if number not in rows]
-        assert_sound(changed.values())
-        assert_followed(self.seen, changed, gone)
-        for one in gone:
-            del self.seen[one.id]
-        self._rows = rows
-        self.seen |= changed
-        return list(changed.values())
-
-    def _count(self, row: tuple[Any, ...]) -> int:
-        return self._delivered.get((row[_HEADER], row[_ADDRESS]), 0)
 
 
 def assert_sound(observed: Collection[Observed]) -> None:

@@ -23,6 +23,8 @@ from hypothesis.stateful import (
 from mailqueue.mail.doubt import OnDoubt
 from mailqueue.mail.lifecycle import Event, State, sources
 from mailqueue.outbox.acts import Act
+from tests.simulation.application import Application
+from tests.simulation.invariants import Observed
 from tests.simulation.mood import MOODS
 from tests.simulation.pace import HOUR, Pace
 from tests.simulation.place import place
@@ -43,11 +45,14 @@ _PACE = Pace(
 )
 _VERBS = (Event.HOLD, Event.RELEASE, Event.CANCEL, Event.RETRY)
 _STILL = (State.HELD, State.CANCELLED)
+_CANCELLABLE = (*sources(Event.CANCEL), State.CANCELLED)
 _KINDS = ("ok", "ok", "grey", "gone", "full", "never")
 
 
 class Machine(RuleBasedStateMachine):
     """The model: who was told that a recipient is held or cancelled finds it so.
+
+    Applications go through the public API, operators through their verbs, to the same rows.
 
     Everything else that is promised are the invariants of the world. At the end all troubles
     stop, and everything must come to its end.
@@ -71,24 +76,47 @@ class Machine(RuleBasedStateMachine):
         """Begin with an empty outbox and a daemon."""
         directory = self._open.enter_context(place())
         self.world = self._open.enter_context(World(seed, directory, _PACE))
+        self.application = Application(self.world.producer)
         return self.world.spawn()
 
     @rule(
         target=messages,
         kinds=st.lists(st.sampled_from(_KINDS), min_size=1, max_size=4),
-        relay=st.sampled_from(("default", "smart")),
+        relay=st.sampled_from((None, "smart")),
         on_doubt=st.sampled_from(OnDoubt),
         rings=st.booleans(),
     )
-    def enqueue(self, kinds: list[str], relay: str, on_doubt: OnDoubt, rings: bool) -> Any:
+    def enqueue(self, kinds: list[str], relay: str | None, on_doubt: OnDoubt, rings: bool) -> Any:
         """Enqueue a message; where that returns, the message is known from now on."""
         recipients = tuple(f"{kind}-{number}@example.net" for number, kind in enumerate(kinds))
-        producer = self.world.producer
-        draft = producer.draft(recipients, relay=relay, on_doubt=on_doubt)
-        receipt = producer.enqueue(draft)
+        message = self.application.enqueue(recipients, relay=relay, on_doubt=on_doubt)
         for daemon in self.world.daemons if rings else ():
             daemon.ring()
-        return multiple() if receipt is None else receipt.id
+        return multiple() if message is None else message
+
+    @rule(message=messages)
+    def ask(self, message: int) -> None:
+        """Let the application ask how a message stands: it is told what the rows say."""
+        told = self.application.status(message).recipients
+        found = self._recipients_of(message)
+        assert [(one.address, str(one.state)) for one in told] == [
+            (one.address, one.state) for one in found
+        ]
+
+    @rule(message=messages)
+    def change_mind(self, message: int) -> None:
+        """Let the application cancel a message, and hold the outbox to its answer."""
+        before = self._recipients_of(message)
+        answer = self.application.cancel(message)
+        late = {one.address: str(one.state) for one in answer.too_late}
+        may = {one.address: one for one in before if one.state in _CANCELLABLE}
+        assert sorted(answer.cancelled) == sorted(may)
+        assert late == {one.address: one.state for one in before if one.address not in may}
+        self.told |= dict.fromkeys((one.id for one in may.values()), State.CANCELLED)
+
+    def _recipients_of(self, message: int) -> list[Observed]:
+        found = [one for one in self.world.watch.recipients() if one.message_id == message]
+        return sorted(found, key=lambda one: one.id)
 
     @rule(message=messages, verb=st.sampled_from(_VERBS))
     def decide(self, message: int, verb: Event) -> None:

@@ -42,6 +42,23 @@ _CLOSING = "421 4.3.2 closing"
 _BUSY = "451 4.3.0 try again later"
 _GARBAGE = "what is this"
 
+FORGETFUL = Mood(
+    "forgetful",
+    {
+        "dot": {
+            CLOSE: 0.15,
+            SILENCE: 0.1,
+            _BUSY: 0.1,
+            _CLOSING: 0.1,
+            TAKE_AND + CLOSE: 0.2,
+            TAKE_AND + SILENCE: 0.1,
+            TAKE_AND + _GARBAGE: 0.05,
+            TAKE_AND + "250 ok\r\n250 ok": 0.05,
+        },
+    },
+)
+"""Where doubt comes from: the dot is answered wrongly, or not at all."""
+
 MOODS = (
     GOOD,
     Mood("slow", {"dot": {f"{TAKE_AND}250 slow": 0.2}}, pause=40.0),
@@ -75,19 +92,5 @@ MOODS = (
             "dot": {_BUSY: 0.1, "554 5.6.0 no": 0.05, "999 what": 0.05},
         },
     ),
-    Mood(
-        "forgetful",
-        {
-            "dot": {
-                CLOSE: 0.15,
-                SILENCE: 0.1,
-                _BUSY: 0.1,
-                _CLOSING: 0.1,
-                TAKE_AND + CLOSE: 0.2,
-                TAKE_AND + SILENCE: 0.1,
-                TAKE_AND + _GARBAGE: 0.05,
-                TAKE_AND + "250 ok\r\n250 ok": 0.05,
-            },
-        },
-    ),
+    FORGETFUL,
 )

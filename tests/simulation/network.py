@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
+from tests.simulation.exchange import Begun, Dotted
 from tests.simulation.link import Host
 from tests.simulation.loop import Place
 from tests.simulation.transport import Transport
@@ -36,7 +37,7 @@ class Network:
         self.weather = Weather()
         self.hosts: dict[str, Host] = {}
         self.met: set[str] = set()
-        self.observe: Callable[[Transport, bytes], None] = lambda *_: None
+        self.observe: Callable[[Transport, Begun | Dotted], None] = lambda *_: None
         self._chance = chance
         self._dialled: WeakKeyDictionary[socket.socket, Host] = WeakKeyDictionary()
         self._sockets: WeakSet[socket.socket] = WeakSet()
@@ -87,10 +88,14 @@ class Network:
         protocol.connection_made(transport)
         return transport, protocol
 
-    def awaiting(self, place: Place, host: Host) -> int:
-        """Return how many connections of ``place`` with ``host`` wait for a reply."""
+    def beside(self, begun: Transport) -> int:
+        """Return how many others of its process, with the same host, wait for a reply."""
         return sum(
-            one.place is place and one.host is host and one.awaits and not one.is_closing()
+            one.place is begun.place
+            and one.host is begun.host
+            and one is not begun
+            and one.exchange.awaits
+            and not one.is_closing()
             for one in self._transports
         )
 

@@ -32,8 +32,9 @@ class Pace:
     @classmethod
     def draw(cls, chance: random.Random) -> Pace:
         """Draw a day like others, or one that is not."""
-        lease = chance.choice((0.5, 1, 2)) * HOUR
+        lease = chance.choice((1, 2, 4)) * HOUR
         # A frozen daemon meets its own conversation again only where it may last that long.
+        give_up, longest_backoff = chance.choice(((3, 0.5), (6, 2), (24, 4), (120, 4)))
         patient = dict.fromkeys(("mail", "rcpt", "data"), 1.5 * lease)
         return cls(
             troubles=chance.choice((2, 4, 8)) * HOUR,
@@ -41,8 +42,8 @@ class Pace:
             daemons=chance.choice((1, 2, 2, 3)),
             lease=lease,
             backoff=chance.choice((30.0, 300.0)),
-            longest_backoff=chance.choice((0.5, 2)) * HOUR,
-            give_up=chance.choice((3, 6)) * HOUR,
+            longest_backoff=longest_backoff * HOUR,
+            give_up=give_up * HOUR,
             connections=chance.choice((1, 2, 4)),
             timeouts=chance.choice(({}, patient)),
         )
@@ -71,7 +72,7 @@ class Pace:
                 "lease": self.lease,
                 "heartbeat": self.lease / 4,
                 "poll": self.lease / 8,
-                "poll_max": self.lease / 2,
+                "poll_max": self.lease,
                 "drain": 300.0,
             },
             "backoff": {

@@ -77,6 +77,11 @@ class DaemonProcess(Place):
         return not (self.is_dead or self._running.done())
 
     @property
+    def under_way(self) -> int:
+        """How many deliveries it has begun."""
+        return 0 if self.supervisor is None else self.supervisor.parts.dispatcher.in_flight
+
+    @property
     def stop_heard_at(self) -> float | None:
         """When it heard SIGTERM, in the seconds of the loop: if frozen, as it woke up."""
         return None if self.stop_asked_at is None else max(self.stop_asked_at, self.thawed_at)

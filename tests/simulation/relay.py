@@ -6,9 +6,11 @@ import hashlib
 import random
 from collections import Counter
 
+from tests.simulation.exchange import path
 from tests.simulation.ledger import Ledger
 from tests.simulation.link import Link
 from tests.simulation.mood import CLOSE, GOOD, SILENCE, TAKE_AND
+from tests.simulation.segments import Replies
 
 GREY_TRIES = 2
 """How often a greylisted recipient is put off."""
@@ -24,10 +26,15 @@ class SimulatedRelay:
     (550), ``grey`` (450 at first), ``never`` (450 always), ``full`` (452 beside others); a
     sender that begins with ``spam`` is answered 554 after the final dot. The number behind the
     sender's ``+`` is the message's.
+
+    ``pipelining``: whether it offers to take several commands at once (RFC 2920).
     """
 
-    def __init__(self, name: str, ledger: Ledger, chance: random.Random) -> None:
+    def __init__(
+        self, name: str, ledger: Ledger, chance: random.Random, *, pipelining: bool = False
+    ) -> None:
         self.name = name
+        self.pipelining = pipelining
         self.ledger = ledger
         self.chance = chance
         self.mood = GOOD
@@ -60,19 +67,22 @@ class Conversation:
 
     def __init__(self, relay: SimulatedRelay, link: Link) -> None:
         self._relay = relay
-        self._link = link
+        self._replies = Replies(link, relay.chance, lambda: relay.mood, in_groups=relay.pipelining)
         self._unread = b""
         self._is_over = False
         self._in_content = False
-        self._sender = ""
+        self._sender: str | None = None
+        """Of the transaction that was begun, if one was."""
         self._accepted: list[str] = []
         self._step("greeting", "220 relay.example ready")
+        self._replies.flush()
 
     def received(self, data: bytes) -> None:
         """Read what has come, as far as it is complete."""
         self._unread += data
         while not self._is_over and self._read():
             pass
+        self._replies.flush()
 
     def lost(self) -> None:
         """Forget the session: what was not ended by a dot never was a message."""
@@ -81,41 +91,69 @@ class Conversation:
     # Steps
 
     def _read(self) -> bool:
-        end = b"\r\n.\r\n" if self._in_content else b"\r\n"
-        part, found, rest = self._unread.partition(end)
-        if not found:
-            return False
-        self._unread = rest
         if self._in_content:
-            self._in_content = False
-            self._take(part + b"\r\n")
-        else:
-            self._obey(part.decode())
-        return True
+            return self._read_content()
+        line, found, rest = self._unread.partition(b"\r\n")
+        if found:
+            self._unread = rest
+            self._obey(line.decode())
+        return bool(found)
+
+    def _read_content(self) -> bool:
+        # A lone dot ends content without a line.
+        before, found, rest = (b"\r\n" + self._unread).partition(b"\r\n.\r\n")
+        if found:
+            self._unread, self._in_content = rest, False
+            self._take(before.removeprefix(b"\r\n") + b"\r\n" if before else b"")
+        return bool(found)
 
     def _obey(self, line: str) -> None:
         verb = line.partition(" ")[0]
         match verb:
             case "EHLO" | "HELO":
-                *before, last = _OFFER if verb == "EHLO" else _OFFER[:1]
+                self._sender = None
+                *before, last = self._offer if verb == "EHLO" else _OFFER[:1]
                 self._step("ehlo", "".join(f"250-{one}\r\n" for one in before) + f"250 {last}")
             case "AUTH":
                 self._step("auth", "235 2.7.0 ok")
             case "MAIL":
-                self._accepted = []
-                self._sender = path(line)
-                self._step("mail", "250 2.1.0 ok")
+                self._mail(path(line))
             case "RCPT":
                 self._rcpt(path(line))
             case "DATA":
-                self._in_content = self._step("data", "354 go ahead")
+                self._data()
             case "QUIT":
-                self._say("221 2.0.0 bye")
+                self._replies.say("221 2.0.0 bye")
                 self._hang_up()
             case _:
-                self._say("250 2.0.0 ok")
+                self._sender = None
+                self._replies.say("250 2.0.0 ok")
+
+    @property
+    def _offer(self) -> tuple[str, ...]:
+        return (*_OFFER, "PIPELINING") if self._relay.pipelining else _OFFER
+
+    def _mail(self, sender: str) -> None:
+        if self._sender is not None:
+            self._replies.say("503 5.5.1 nested MAIL")
+        elif self._step("mail", "250 2.1.0 ok"):
+            self._sender, self._accepted = sender, []
+
+    def _data(self) -> None:
+        """Take content; one relay of two takes it, and refuses the dot, where it is for nobody."""
+        if self._sender is None or not (self._accepted or self._goes_ahead_for_nobody):
+            self._replies.say("503 5.5.1 no valid recipients")
+        else:
+            self._in_content = self._step("data", "354 go ahead")
+
+    @property
+    def _goes_ahead_for_nobody(self) -> bool:
+        return self._relay.chance.random() < 0.5
 
     def _rcpt(self, recipient: str) -> None:
+        if self._sender is None:
+            self._replies.say("503 5.5.1 need MAIL")
+            return
         usual = self._relay.judge(self._message_id, recipient, len(self._accepted))
         if self._step("rcpt", usual):
             if usual.startswith("2"):
@@ -124,19 +162,24 @@ class Conversation:
                 self._relay.ledger.refuse(self._message_id, [recipient])
 
     def _take(self, stuffed: bytes) -> None:
-        relay = self._relay
-        refusal = "554 5.7.1 spam" if self._sender.startswith("spam") else None
+        relay, sender = self._relay, self._sender or ""
+        if not self._accepted:
+            self._sender = None
+            self._replies.say("554 5.5.1 no valid recipients")
+            return
+        refusal = "554 5.7.1 spam" if sender.startswith("spam") else None
         instead = relay.mood.draw("dot", relay.chance) or refusal
         if instead is None or instead.startswith(TAKE_AND):
             digest = hashlib.sha256(_unstuffed(stuffed)).digest()
             relay.ledger.accept(self._message_id, self._accepted, digest)
         elif instead.startswith("5"):
             relay.ledger.refuse(self._message_id, self._accepted)
+        self._sender, self._accepted = None, []
         self._do(instead.removeprefix(TAKE_AND) if instead else "250 2.0.0 taken")
 
     @property
     def _message_id(self) -> str:
-        number = self._sender.partition("+")[2].partition("@")[0]
+        number = (self._sender or "").partition("+")[2].partition("@")[0]
         return f"<{number}@example.org>"
 
     def _step(self, stage: str, usual: str) -> bool:
@@ -148,23 +191,24 @@ class Conversation:
     def _do(self, what: str) -> None:
         if what == CLOSE:
             self._hang_up()
-        elif what != SILENCE:
-            self._say(what)
+        elif what == SILENCE:
+            # Who does not answer this does not answer what was sent behind it either.
+            self._is_over = True
+        else:
+            self._replies.say(self._paired(what))
             if what.startswith("421"):
                 self._hang_up()
 
-    def _say(self, reply: str) -> None:
-        pause = self._relay.chance.expovariate(1.0) * self._relay.mood.pause
-        self._link.send_to_process(reply.encode() + b"\r\n", after=pause)
+    def _paired(self, what: str) -> str:
+        """Leave out a second reply where commands may be under way: nobody could notice that.
+
+        Whoever has asked several things takes it for the reply to the next one, by the rules.
+        """
+        return what.partition("\r\n")[0] if self._relay.pipelining and what[3] != "-" else what
 
     def _hang_up(self) -> None:
         self._is_over = True
-        self._link.send_to_process(None)
-
-
-def path(line: str) -> str:
-    """Return the address in a line of MAIL or RCPT."""
-    return line.partition("<")[2].partition(">")[0]
+        self._replies.hang_up()
 
 
 def _unstuffed(stuffed: bytes) -> bytes:

@@ -6,6 +6,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from tests.simulation.exchange import Exchange
 from tests.simulation.link import Host, Link, Parcel
 from tests.simulation.loop import here
 
@@ -23,8 +24,7 @@ class Transport(asyncio.Transport):
         super().__init__()
         self.place = here()
         self.host = host
-        self.awaits = True
-        """Whether the process waits for a reply that matters."""
+        self.exchange = Exchange()
         self._network = network
         self._protocol = protocol
         self._buffer = bytearray()
@@ -62,8 +62,8 @@ class Transport(asyncio.Transport):
             return
         block = bytes(data)
         network = self._network
-        network.observe(self, block)
-        self.awaits = block != b"QUIT\r\n"
+        for step in self.exchange.wrote(block):
+            network.observe(self, step)
         if self._is_stuck or network.happens(network.weather.stuck):
             self._keep(block)
         elif network.happens(network.weather.cut):
@@ -92,7 +92,7 @@ class Transport(asyncio.Transport):
         if self._is_closing:
             return
         if parcel is not None:
-            self.awaits = False
+            self.exchange.heard(parcel)
             self._protocol.data_received(parcel)
         elif not self._protocol.eof_received():
             self.close()

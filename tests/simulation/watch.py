@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import Counter
+from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from mailqueue import events
 from mailqueue.errors import OutboxError
 from tests.simulation.clock import WallTime
-from tests.simulation.invariants import Observed, Witness
+from tests.simulation.exchange import Begun, Dotted
+from tests.simulation.invariants import Observed
 from tests.simulation.ledger import Ledger
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.network import Network
 from tests.simulation.process import DaemonProcess
-from tests.simulation.relay import path
 from tests.simulation.transport import Transport
+from tests.simulation.witness import Witness
 
 
 class Watch:
@@ -35,6 +36,7 @@ class Watch:
         *,
         shell: sqlite3.Connection,
         ledger: Ledger,
+        directory: Path,
     ) -> None:
         self.trace: list[str] = []
         self.met: Counter[str] = Counter()
@@ -43,8 +45,9 @@ class Watch:
         self._network = network
         self._shell = shell
         self._ledger = ledger
+        self._directory = f"{directory}/"
+        """Left out of the history: it is another one each time."""
         self._witness = Witness(shell, ledger.delivered)
-        self._said: WeakKeyDictionary[Transport, list[bytes]] = WeakKeyDictionary()
         self._failures: list[BaseException] = []
         self._dead: set[str] = set()
         network.observe = self._wrote
@@ -59,7 +62,7 @@ class Watch:
     def check(self) -> None:
         """Raise what was found wrong so far, and look once more."""
         if not self._failures:
-            self._look()
+            self._look(closely=True)
         if self._failures:
             raise self._failures[0]
 
@@ -70,12 +73,12 @@ class Watch:
 
     def recipients(self) -> list[Observed]:
         """Return all recipients as they are now."""
-        self._look()
+        self._look(closely=True)
         return list(self._witness.seen.values())
 
-    def _look(self) -> None:
+    def _look(self, *, closely: bool = False) -> None:
         try:
-            for one in self._witness.look():
+            for one in self._witness.look(closely=closely):
                 refused = one.state != "failed" or one.key in self._ledger.refused
                 assert refused, f"failed, although no relay has refused it: {one}"
         except AssertionError as error:
@@ -99,7 +102,7 @@ class Watch:
 
     def told(self, daemon: DaemonProcess, event: events.Event) -> None:
         """Take note of what a daemon says."""
-        self.note(f"{daemon.name} {event!r}")
+        self.note(f"{daemon.name} {event!r}".replace(self._directory, ""))
         self.met[type(event).__name__] += 1
         match event:
             case events.PartFailed(_, error) if not isinstance(error, OutboxError):
@@ -110,24 +113,21 @@ class Watch:
             whose = "lease of the dead" if event.worker in self._dead else "stolen lease"
             self.met[whose] += 1
 
-    def _wrote(self, transport: Transport, data: bytes) -> None:
+    def _wrote(self, transport: Transport, step: Begun | Dotted) -> None:
         daemon = transport.place
         assert isinstance(daemon, DaemonProcess)
-        envelope = self._said.setdefault(transport, [])
-        if data.startswith(b"MAIL "):
-            self._said[transport] = [data]
-            self._begins(daemon, transport)
-        elif data.startswith(b"RCPT "):
-            envelope.append(data)
-        elif data == b".\r\n" or data.endswith(b"\r\n.\r\n"):
-            self._dot(daemon, *map(path, map(bytes.decode, envelope)))
+        match step:
+            case Begun():
+                self._begins(daemon, transport)
+            case Dotted(envelope) if envelope.accepted:
+                self._dot(daemon, envelope.sender, *envelope.accepted)
 
     def _begins(self, daemon: DaemonProcess, transport: Transport) -> None:
         """Look whether who begins a transaction may."""
         if daemon.stop_heard_at is not None and self._loop.time() > daemon.stop_heard_at:
             told = f"{daemon.name} was told to stop, and began a transaction"
             self._fail(AssertionError(told))
-        at_once = 1 + self._network.awaiting(daemon, transport.host)
+        at_once = 1 + self._network.beside(transport)
         if daemon.most_at_once is not None and at_once > daemon.most_at_once:
             self._fail(AssertionError(f"{daemon.name} has {at_once} transactions at once"))
 

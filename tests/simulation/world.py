@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import random
 import sqlite3
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 from unittest import mock
 
 from sqlalchemy import Engine
 
-from mailqueue.daemon import janitor
+from mailqueue.daemon import herald, janitor
 from mailqueue.operate import Operator
 from mailqueue.outbox import schema
 from mailqueue.outbox.engine import write_engine
@@ -39,8 +41,11 @@ _HOSTS = {"main": "localhost", "smart": "smart.example"}
 class World:
     """Everything that one seed leads to."""
 
-    def __init__(self, seed: int, directory: Path, pace: Pace | None = None) -> None:
+    def __init__(
+        self, seed: int, directory: Path, pace: Pace | None = None, *, pipelining: bool = False
+    ) -> None:
         self.seed = seed
+        self.pipelining = pipelining
         self.pace = pace or Pace.draw(self._chance("pace"))
         self.loop = VirtualLoop(seed)
         self.wall = WallTime(self.loop)
@@ -53,7 +58,14 @@ class World:
         self.authority = directory / "authority.pem"
         self.engine = self._create()
         self.shell = sqlite3.connect(self.path, isolation_level=None)
-        self.watch = Watch(self.loop, self.wall, self.network, shell=self.shell, ledger=self.ledger)
+        self.watch = Watch(
+            self.loop,
+            self.wall,
+            self.network,
+            shell=self.shell,
+            ledger=self.ledger,
+            directory=directory,
+        )
         self.clock = SimulatedClock(self.loop, self.wall, f"people {seed}")
         self.producer = Producer(self.engine, self.disk, self.clock, self._chance("producer"))
         self.meddler = Meddler(
@@ -67,18 +79,20 @@ class World:
         self._count = 0
 
     def __enter__(self) -> Self:
-        self._patches = contextlib.ExitStack()
-        # A janitor that looks every two seconds would leave time for nothing else.
-        for name, seconds in (
-            ("SETTLE_SECONDS", self.pace.lease / 4),
-            ("CLEAR_SECONDS", self.pace.lease),
+        self._open = contextlib.ExitStack()
+        # Those who look every few seconds would leave time for nothing else.
+        for module, name, seconds in (
+            (janitor, "SETTLE_SECONDS", self.pace.lease / 2),
+            (janitor, "CLEAR_SECONDS", 2 * self.pace.lease),
+            (herald, "STATUS_SECONDS", self.pace.lease / 4),
         ):
-            self._patches.enter_context(mock.patch.object(janitor, name, seconds))
+            self._open.enter_context(mock.patch.object(module, name, seconds))
+        self._open.enter_context(_no_collection())
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bury_all()
-        self._patches.close()
+        self._open.close()
         self.network.close()
         self.loop.close()
         self.shell.close()
@@ -128,7 +142,7 @@ class World:
     def enqueue(self) -> None:
         """Let somebody enqueue something; now and then the bell is not heard."""
         receipt = self.producer.enqueue()
-        self.watch.note(f"enqueued {receipt}")
+        self.watch.note(f"enqueued {receipt}", met=None if receipt is None else "mail")
         if receipt is not None and self.producer.chance.random() < 0.8:
             for daemon in self.daemons:
                 daemon.ring()
@@ -187,7 +201,7 @@ class World:
         return random.Random(f"{what} {self.seed}")
 
     def _relay(self, name: str, host: str) -> SimulatedRelay:
-        relay = SimulatedRelay(name, self.ledger, self._chance(name))
+        relay = SimulatedRelay(name, self.ledger, self._chance(name), pipelining=self.pipelining)
         self.network.hosts[host] = relay
         return relay
 
@@ -208,3 +222,15 @@ class World:
             for task in self.loop.bury():
                 with contextlib.suppress(RuntimeError):
                     task.get_coro().close()
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Collect no garbage meanwhile: its last words would come when memory wills, not the seed."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -5,98 +5,94 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import count
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import SystemRandom
+from types import ModuleType
 
 import click
 
+from tests.support.marked import replaced
+from tests.torture.figures import BEGIN, END, Figures
 from tests.torture.tally import Tally
+from tests.torture.turns import Share, Turn, Turns
 
-Part = Callable[[int, float], Tally]
-"""Runs with a seed for about so many seconds."""
-
-_TURN = 30.0
-"""Seconds that each part has, at most, before the next one comes."""
-_HEADS = ("part", "runs", "", "duplicates", "doubts", "losses", "")
+_HERE = Path(__file__).parent
+_ROOT = _HERE.parents[1]
 
 
 @click.command()
 @click.option("--minutes", type=float, default=30, show_default=True, help="In all.")
-@click.option("--seed", type=int, help="Of the first turn; each turn has the next one.")
+@click.option("--seed", type=int, help="Of the first turn; each turn of a part has the next one.")
 @click.option("--part", "names", multiple=True, help="Only this; may be given again.")
-def main(minutes: float, seed: int | None, names: Sequence[str]) -> None:
+@click.option("--record", is_flag=True, help="Write the figures into the documents.")
+def main(minutes: float, seed: int | None, names: Sequence[str], record: bool) -> None:
     """Torture the queue, and say what became of the mail."""
-    known = parts()
-    chosen = {name: known[name] for name in names or known}
     seed = SystemRandom().randrange(10**6) if seed is None else seed
+    chosen = _chosen(names, seed)
+    if record and names:
+        raise click.UsageError("figures of some parts only are not recorded")
     click.echo(f"seed {seed}, parts {', '.join(chosen)}")
     tallies: list[Tally] = []
-    failure = _take_turns(chosen, seed, 60 * minutes, tallies)
-    click.echo(table(tallies))
-    if failure is not None:
-        click.echo(f"\nFAILED: {failure}", err=True)
+    failed: list[Turn] = []
+    for turn in Turns(chosen, seed, 60 * minutes):
+        _tell(turn)
+        if turn.tally is None:
+            failed.append(turn)
+        else:
+            tallies.append(turn.tally)
+    figures = Figures(seed, minutes, tallies)
+    click.echo(f"\n{figures.table()}")
+    if failed or figures.losses:
+        _complain(failed)
         sys.exit(1)
+    if record:
+        _record(figures)
 
 
-def parts() -> Mapping[str, Part]:
+def parts() -> Mapping[str, ModuleType]:
     """Return every module of this folder that has a ``run``."""
-    names = [found.name for found in pkgutil.iter_modules([str(Path(__file__).parent)])]
+    names = [found.name for found in pkgutil.iter_modules([str(_HERE)])]
     chosen = [name for name in names if not name.startswith(("_", "test_"))]
     modules = {name: importlib.import_module(f"tests.torture.{name}") for name in chosen}
-    return {name: module.run for name, module in modules.items() if hasattr(module, "run")}
+    return {name: module for name, module in modules.items() if hasattr(module, "run")}
 
 
-def _take_turns(
-    chosen: Mapping[str, Part], seed: int, seconds: float, tallies: list[Tally]
-) -> AssertionError | None:
-    """Run the parts in turn; returns the failure that ended it, if one did."""
-    deadline = time.monotonic() + seconds
-    length = min(_TURN, seconds / len(chosen))
-    for name, turn in _turns(chosen, seed):
-        left = deadline - time.monotonic()
-        if left <= 0:
-            break
-        try:
-            tally = chosen[name](turn, min(left, length))
-        except AssertionError as failure:
-            return failure
-        tallies.append(tally)
-        click.echo(f"{name}, seed {turn}: {tally.runs} {tally.unit}, {tally.losses} losses")
-    return None
+def _chosen(names: Sequence[str], seed: int) -> dict[str, Share]:
+    known = parts()
+    if unknown := set(names) - known.keys():
+        raise click.UsageError(f"no such part: {sorted(unknown)}; there are {', '.join(known)}")
+    return {name: _share(known[name], seed) for name in names or known}
 
 
-def _turns(chosen: Mapping[str, Part], seed: int) -> Iterator[tuple[str, int]]:
-    for number in count(seed):
-        for name in chosen:
-            yield name, number
+def _share(module: ModuleType, seed: int) -> Share:
+    """Return a part; one that goes on where its last turn ended is begun here."""
+    run = module.begin(seed) if hasattr(module, "begin") else module.run
+    return Share(run, getattr(module, "WEIGHT", 1.0))
 
 
-def table(tallies: Sequence[Tally]) -> str:
-    """Return the sums of each part as lines with columns."""
-    by_part: dict[str, list[Tally]] = {}
-    for tally in tallies:
-        by_part.setdefault(tally.part, []).append(tally)
-    rows = [_HEADS, *(_row(part, of_part) for part, of_part in by_part.items())]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+def _tell(turn: Turn) -> None:
+    told = "FAILED" if turn.tally is None else _counted(turn.tally)
+    click.echo(f"{turn.part}, seed {turn.seed}: {told}")
 
 
-def _row(part: str, tallies: Sequence[Tally]) -> tuple[str, ...]:
-    return (
-        part,
-        str(sum(tally.runs for tally in tallies)),
-        tallies[0].unit,
-        str(sum(tally.duplicates for tally in tallies)),
-        str(sum(tally.doubts for tally in tallies)),
-        str(sum(tally.losses for tally in tallies)),
-        tallies[-1].notes,
-    )
+def _counted(tally: Tally) -> str:
+    return f"{tally.runs:,} {tally.unit}, {tally.losses} losses"
+
+
+def _complain(failed: Sequence[Turn]) -> None:
+    for turn in failed:
+        click.echo(f"\nFAILED: {turn.part}, seed {turn.seed}: {turn.failure}", err=True)
+        again = f"python -m tests.torture --minutes 1 --part {turn.part} --seed {turn.seed}"
+        click.echo(f"the whole turn again: {again}", err=True)
+
+
+def _record(figures: Figures) -> None:
+    for path, text in (
+        (_ROOT / "docs" / "guarantees.md", figures.page()),
+        (_ROOT / "README.md", figures.sentence()),
+    ):
+        path.write_text(replaced(path.read_text(), BEGIN, END, text=text))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def run(seed: int, seconds: float) -> Tally:
         doubts=met["doubt"],
         # One would have raised.
         losses=0,
-        notes=f"{met['kill']} kills, {met['stolen lease']} leases stolen",
+        further=Counter({"kills": met["kill"], "leases stolen": met["stolen lease"]}),
     )
 
 

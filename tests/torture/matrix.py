@@ -1,4 +1,4 @@
-"""The whole matrix of faults, a portion for each seed: every cell comes in `PORTIONS` turns."""
+"""The whole matrix of faults: each turn goes on where the last one ended, until all cells came."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, count, islice
 from random import Random
 
 import click
@@ -15,8 +16,8 @@ from tests.faults.cells import Cell, product
 from tests.faults.complaint import check
 from tests.torture.tally import Tally
 
-PORTIONS = 12
-"""Turns with seeds in a row that go through the whole matrix."""
+WEIGHT = 2.0
+"""Against the other parts: half an hour in all is to be enough for every cell."""
 _TOGETHER = 24
 """Cells that happen at the same time, with one daemon."""
 
@@ -33,35 +34,51 @@ class _Sum:
         self.doubts += sum(one.doubts for one in observations)
 
 
+class Walk:
+    """Goes through all cells in an order of its seed, and then through them again in another."""
+
+    def __init__(self, seed: int) -> None:
+        self._rounds = chain.from_iterable(map(rounds, count(seed)))
+
+    def __call__(self, seed: int, seconds: float) -> Tally:
+        """Play for so many seconds, and at least one round; ``seed`` is told where that fails.
+
+        Raises AssertionError with the cells that went wrong and how to replay them.
+        """
+        deadline = time.monotonic() + seconds
+        total = _Sum()
+        for cells in self._rounds:
+            total.add(_play(cells, seed))
+            if time.monotonic() >= deadline:
+                break
+        notes = f"of {sum(1 for _ in product()):,}"
+        return Tally("matrix", "cells", total.cells, total.duplicates, total.doubts, 0, notes=notes)
+
+
+begin = Walk
+
+
 def run(seed: int, seconds: float) -> Tally:
-    """Play the portion of ``seed`` until the time is up, or through.
-
-    Raises AssertionError with the cells that went wrong and how to replay them.
-    """
-    deadline = time.monotonic() + seconds
-    total = _Sum()
-    for cells in _rounds(portion(seed)):
-        total.add(_play(cells, seed))
-        if time.monotonic() >= deadline:
-            break
-    notes = f"of {sum(1 for _ in product())}"
-    return Tally("matrix", "cells", total.cells, total.duplicates, total.doubts, 0, notes)
+    """Begin with the order of ``seed`` and play for so many seconds; raises like `Walk`."""
+    return begin(seed)(seed, seconds)
 
 
-def portion(seed: int) -> list[Cell]:
-    """Return the cells of one seed, in an order of its own."""
+def rounds(seed: int) -> list[list[Cell]]:
+    """Return all cells in an order of the seed, so many at a time as happen together."""
+    chance = Random(seed)
     cells = list(product())
-    # Shuffled the same way for all seeds, so that each portion has something of everything.
-    Random(PORTIONS).shuffle(cells)
-    chosen = cells[seed % PORTIONS :: PORTIONS]
-    Random(seed).shuffle(chosen)
+    chance.shuffle(cells)
     # Those that wait for a timeout wait together.
-    return sorted(chosen, key=lambda cell: cell.is_silence)
+    quick = iter(cell for cell in cells if not cell.is_silence)
+    slow = iter(cell for cell in cells if cell.is_silence)
+    together = [*_cut(quick), *_cut(slow)]
+    chance.shuffle(together)
+    return together
 
 
-def _rounds(cells: Sequence[Cell]) -> Iterator[Sequence[Cell]]:
-    for begin in range(0, len(cells), _TOGETHER):
-        yield cells[begin : begin + _TOGETHER]
+def _cut(cells: Iterator[Cell]) -> Iterator[list[Cell]]:
+    while some := list(islice(cells, _TOGETHER)):
+        yield some
 
 
 def _play(cells: Sequence[Cell], seed: int) -> list[Observation]:

@@ -24,7 +24,7 @@ def run(seed: int, seconds: float) -> Tally:
     days, runs = 0.0, 0
     with place() as directory:
         while runs == 0 or time.monotonic() < end:
-            history = live(seed * _APART + runs, directory)
+            history = live(seed * _APART + runs, directory, pipelining=runs % 2 == 1)
             met += history.met
             days += history.days
             runs += 1
@@ -36,5 +36,12 @@ def run(seed: int, seconds: float) -> Tally:
         doubts=met["doubt"],
         # One would have raised.
         losses=0,
-        notes=f"{days:.1f} days; {met['kill']} kills, {met['stolen lease']} leases stolen",
+        further=Counter(
+            {
+                "days": round(days),
+                "mails": met["mail"],
+                "kills": met["kill"],
+                "leases stolen": met["stolen lease"],
+            }
+        ),
     )
