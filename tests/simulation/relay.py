@@ -185,6 +185,8 @@ class Conversation:
     def _step(self, stage: str, usual: str) -> bool:
         """Answer as usual, or as the mood has it; returns whether it was as usual."""
         instead = self._relay.mood.draw(stage, self._relay.chance)
+        if instead is not None and self._paired(instead) != instead:
+            instead = None
         self._do(instead or usual)
         return instead is None
 

@@ -17,9 +17,9 @@ _FIRST, _LAST = 2, 14
 """Seeds of whole histories; the first few of them have been seen to be enough."""
 _SHORT = Pace(
     troubles=0.5 * HOUR,
-    mails=20,
+    mails=8,
     daemons=2,
-    lease=600.0,
+    lease=HOUR,
     backoff=30.0,
     longest_backoff=300.0,
     give_up=HOUR,

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
+from textwrap import fill
 from typing import Final
 
 from tests.torture.tally import Tally
 
 BEGIN: Final = "<!-- figures: from make torture -->"
 END: Final = "<!-- /figures -->"
+_LINE = 105
+"""The longest line in the README's paragraphs."""
 _HEADS = ("part", "runs", "", "duplicates", "doubts", "losses", "")
 _MARKDOWN_HEADS = ("Part", "Runs", "Duplicates", "Doubts", "Losses", "")
 
@@ -67,13 +70,13 @@ class Figures:
         """Return them in a few words, for the README."""
         runs = [f"{one.runs:,} {one.unit}" for one in self.sums.values()]
         duplicates = sum(one.duplicates for one in self.turns)
-        told = ", ".join(runs[:-1]) + " and " + runs[-1]
-        return "\n".join(
-            [
-                f"In {self.minutes:g} minutes on {_cores()}: {told}.",
-                f"**{self.losses} mails lost**; {duplicates:,} recipients were sent to more than "
-                "once, each with the doubt on record.",
-            ]
+        told = " and ".join(filter(None, [", ".join(runs[:-1]), runs[-1]]))
+        return fill(
+            f"In {self.minutes:g} minutes on {_cores()}: {told}. **{self.losses} mails lost**; "
+            f"{duplicates:,} recipients were sent to more than once, "
+            "each with the doubt on record.",
+            width=_LINE,
+            break_on_hyphens=False,
         )
 
 

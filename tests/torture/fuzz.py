@@ -26,7 +26,9 @@ def run(seed: int, seconds: float) -> Tally:
             for _ in range(_AT_ONCE):
                 _feed(name, next(stream), seed)
             runs += _AT_ONCE
-    return Tally("fuzz", "inputs", runs, duplicates=0, doubts=0, losses=0, notes="none broke")
+    return Tally(
+        "fuzz", "hostile inputs", runs, duplicates=0, doubts=0, losses=0, notes="none broke"
+    )
 
 
 def _feed(name: str, octets: bytes, seed: int) -> None:

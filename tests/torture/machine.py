@@ -29,7 +29,7 @@ def run(seed: int, seconds: float) -> Tally:
         runs += 1
     return Tally(
         "machine",
-        "walks",
+        "random walks",
         met["walk"],
         duplicates=met["duplicate"],
         doubts=met["doubt"],

@@ -52,7 +52,9 @@ class Walk:
             if time.monotonic() >= deadline:
                 break
         notes = f"of {sum(1 for _ in product()):,}"
-        return Tally("matrix", "cells", total.cells, total.duplicates, total.doubts, 0, notes=notes)
+        return Tally(
+            "matrix", "fault cells", total.cells, total.duplicates, total.doubts, 0, notes=notes
+        )
 
 
 begin = Walk

@@ -45,7 +45,7 @@ def run(seed: int, seconds: float) -> Tally:
     while not pasts or time.monotonic() < deadline:
         cut(f"{seed}-{pasts}")
         pasts += 1
-    return Tally("power", "cuts", pasts * CUTS, duplicates=0, doubts=0, losses=0)
+    return Tally("power", "power cuts", pasts * CUTS, duplicates=0, doubts=0, losses=0)
 
 
 def cut(seed: str, cuts: int = CUTS) -> None:
