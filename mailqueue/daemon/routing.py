@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -22,16 +21,15 @@ while the result of the first is being committed."""
 class Route:
     """A relay as the dispatcher sees it: its sessions, its breaker, what is under way.
 
-    ``seats`` is the limit of concurrent sessions. ``settling``: how many of those in flight
-    have their answer and wait for its commit; others may be claimed in their stead.
-    ``octets``: how much content of them is in memory. ``is_in_force``: no reload has removed it.
+    ``settling``: how many of those in flight have their answer and wait for its commit; others
+    may be claimed in their stead. ``octets``: how much content of them is in memory.
+    ``is_in_force``: no reload has removed it.
     """
 
     settings: RelaySettings
     pool: Pool
     breaker: Breaker
     policy: Backoff
-    seats: asyncio.Semaphore
     in_flight: int = field(default=0, init=False)
     settling: int = field(default=0, init=False)
     octets: int = field(default=0, init=False)
@@ -135,11 +133,9 @@ class Routing:
         if pool is None:
             assert route is not None
             return route
-        seats = asyncio.Semaphore(settings.connections)
         if route is None:
-            breaker = Breaker(settings.name, settings.breaker)
-            return Route(settings, pool, breaker, Backoff(), seats)
-        route.settings, route.pool, route.seats = settings, pool, seats
+            return Route(settings, pool, Breaker(settings.name, settings.breaker), Backoff())
+        route.settings, route.pool = settings, pool
         route.breaker.settings = settings.breaker
         return route
 
