@@ -94,7 +94,7 @@ class Delivery:
     async def _transact(self) -> str | None:
         """Send to the next of those left; returns why there can be no other, if so."""
         batch = self._left[: self.terms.recipients_per_transaction]
-        self._facts, self._started_at = None, self.clock.now()
+        self._forget()
         try:
             findings = await self._converse(batch)
         except asyncio.CancelledError:
@@ -137,7 +137,12 @@ class Delivery:
             if transacted is not None:
                 return transacted.findings
             # The session had died while idle, or under the mail before this one.
-            self._transaction, self._facts, fresh = None, None, True
+            self._forget()
+            fresh = True
+
+    def _forget(self) -> None:
+        """Begin anew: what was on another session says nothing of what comes."""
+        self._transaction, self._facts, self._started_at = None, None, self.clock.now()
 
     def _before_dot(self, batch: tuple[Lease, ...]) -> BeforeDot:
         async def before_dot(accepted: tuple[int, ...]) -> bool:
@@ -194,7 +199,7 @@ class Delivery:
         if not self._left:
             return
         evidence = Evidence(Stage.DATA, NoReply(NoReplyKind.ABANDONED, why))
-        self._facts, self._started_at = None, self.clock.now()
+        self._forget()
         trial = self._trial()
         leases, self._left = self._left, ()
         await self._settled(

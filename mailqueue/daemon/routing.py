@@ -14,7 +14,8 @@ from mailqueue.smtp.pool import Pool
 
 AHEAD = 2
 """How many messages are claimed for each session: one under way, one that is ready to follow
-while the result of the first is being committed."""
+while the result of the first is being committed. Where one stands in line behind the one under
+way, it takes one more to be ready."""
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +53,8 @@ class Route:
 
     def room(self, *, now: int) -> int:
         """Return how many more messages may be claimed for it at ``now``."""
-        return self.breaker.room(self.under_way, AHEAD * self.settings.connections, now=now)
+        ahead = AHEAD + self.settings.pipelining
+        return self.breaker.room(self.under_way, ahead * self.settings.connections, now=now)
 
 
 @dataclass(frozen=True, slots=True)
