@@ -56,7 +56,7 @@ def _parts(config: Config, clock: Clock, emit: Emit) -> Parts:
     path = database_path(url)
     database = Database(url, busy_timeout=config.database.busy_timeout)
     recorder = Recorder(database.write, clock, emit)
-    routing = _routing(config, clock)
+    routing = _routing(config, clock, emit)
     keeper = Keeper(
         worker,
         recorder,
@@ -94,9 +94,9 @@ def _parts(config: Config, clock: Clock, emit: Emit) -> Parts:
     )
 
 
-def _routing(config: Config, clock: Clock) -> Routing:
+def _routing(config: Config, clock: Clock, emit: Emit) -> Routing:
     def make_pool(settings: RelaySettings) -> Pool:
-        return Pool(Relay(settings), clock=clock)
+        return Pool(Relay(settings), clock=clock, emit=emit)
 
     routing = Routing(make_pool)
     routing.configure(config)

@@ -86,10 +86,11 @@ class _Conversation:
     async def _transact(
         self, session: Session, envelope: Envelope, content: Content
     ) -> Transacted | None:
+        transaction = session.begin(envelope, content)
         try:
-            return await session.transact(envelope, content)
+            return await transaction.run()
         except asyncio.CancelledError:
-            if session.dot_written:
+            if transaction.dot_written:
                 self._show("the final dot was written: the relay may have accepted the mail")
             raise
 

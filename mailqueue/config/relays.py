@@ -75,6 +75,8 @@ class RelaySettings(Section):
     """What we say after EHLO; None: this machine's full name."""
     source_address: IpAddress | None = None
     """The address of this machine to connect from."""
+    pipelining: bool = True
+    """Whether commands are sent in groups, where the relay offers PIPELINING (RFC 2920)."""
     connections: Annotated[int, Field(ge=1)] = 10
     messages_per_session: Annotated[int, Field(ge=1)] = 100
     idle_seconds: DurationOrZero = 30.0

@@ -16,9 +16,9 @@ from mailqueue.mail.schedule import Backoff
 from mailqueue.mail.stage import Stage
 from mailqueue.outbox.lease import Lease, LeasedMessage
 from mailqueue.outbox.record import Result, Trial
-from mailqueue.smtp.pool import Pool
-from mailqueue.smtp.session import Session
-from mailqueue.smtp.transaction import BeforeDot
+from mailqueue.smtp.pool import MayBegin, Pool
+from mailqueue.smtp.session import SessionFacts
+from mailqueue.smtp.transaction import BeforeDot, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Terms:
 
 
 Settle = Callable[["Delivery", Sequence[Result]], Awaitable[None]]
-"""Records results; awaited before the session carries anything else."""
+"""Records results; awaited while the session carries other mail already."""
 MayWriteDot = Callable[[Sequence[Lease], OnDoubt], Awaitable[bool]]
 """Whether the leases are still ours; where doubt is held, it is marked durably first."""
 
@@ -46,22 +46,24 @@ class Delivery:
     message: LeasedMessage
     terms: Terms
     pool: Pool
-    seats: asyncio.Semaphore
     clock: Clock
-    may_begin: Callable[[], bool]
+    may_begin: MayBegin
     may_write_dot: MayWriteDot
     settle: Settle
     begun: bool = field(default=False, init=False)
     is_unwanted: bool = field(default=False, init=False)
     _left: tuple[Lease, ...] = field(default=(), init=False)
     """Those who have not been settled, with those in the transaction that runs."""
-    _session: Session | None = field(default=None, init=False)
+    _transaction: Transaction | None = field(default=None, init=False)
+    _facts: SessionFacts | None = field(default=None, init=False)
+    """Of the session that the transaction runs on, or ran on."""
+    _started_at: int = field(default=0, init=False)
     _settling: bool = field(default=False, init=False)
 
     @property
     def is_past_dot(self) -> bool:
         """Whether cutting it short now would leave doubt, or lose a result that is known."""
-        return self._settling or (self._session is not None and self._session.dot_written)
+        return self._settling or (self._transaction is not None and self._transaction.dot_written)
 
     def end(self, sending: asyncio.Task[None]) -> None:
         """Ask the task that runs this to begin no other transaction, and to leave this one
@@ -82,55 +84,65 @@ class Delivery:
         why = None
         try:
             while self._left and not self.is_unwanted and why is None:
-                async with self.seats:
-                    why = await self._transaction()
+                why = await self._transact()
         except BaseException:
             # Who is left was never sent to: a lease that ran out would look like doubt.
             await self._hand_back("the delivery was cut short")
             raise
         await self._hand_back(why or "shutdown")
 
-    async def _transaction(self) -> str | None:
+    async def _transact(self) -> str | None:
         """Send to the next of those left; returns why there can be no other, if so."""
-        if not self.may_begin():
-            return "the relay was paused or replaced meanwhile"
         batch = self._left[: self.terms.recipients_per_transaction]
-        started_at = self.clock.now()
+        self._forget()
         try:
             findings = await self._converse(batch)
         except asyncio.CancelledError:
             answer = NoReply(NoReplyKind.ABANDONED, "shutdown")
-            await self._conclude(batch, self._interrupted(batch, answer), started_at)
+            await self._conclude(batch, self._interrupted(batch, answer))
             raise
         except Exception as error:  # noqa: BLE001 - one bad message never stops the queue
             answer = NoReply(NoReplyKind.LOCAL, sanitise(f"{type(error).__name__}: {error}"))
-            await self._conclude(batch, self._interrupted(batch, answer), started_at)
+            await self._conclude(batch, self._interrupted(batch, answer))
             return "a fault on this side ended the transaction before"
-        if not await self._conclude(batch, findings, started_at):
-            return "the relay was lost before these were reached"
-        return None
+        if findings is None:
+            return "the relay was paused or replaced meanwhile"
+        await self._conclude(batch, findings)
+        return None if self._facts else "the relay was lost before these were reached"
 
-    async def _converse(self, batch: tuple[Lease, ...]) -> tuple[Finding, ...]:
+    async def _converse(self, batch: tuple[Lease, ...]) -> tuple[Finding, ...] | None:
+        """Return what became of each of ``batch``; None where it may not begin any more."""
         if not self.message.content.raw:
             # Nobody enqueued it so: sent, it would be an empty mail, and the loss would not show.
             raise LookupError("the outbox holds no content for this message")
-        envelope = Envelope(self.message.sender, tuple(lease.address for lease in batch))
+        envelope = Envelope(self.message.sender, tuple([lease.address for lease in batch]))
         before_dot = self._before_dot(batch)
         fresh = False
         while True:
-            borrowed = await self.pool.borrow(fresh=fresh)
-            if isinstance(borrowed, Evidence):
-                return (Finding(borrowed),) * len(batch)
-            self._session = borrowed
-            transacted = await borrowed.transact(
-                envelope, self.message.content, before_dot=before_dot
-            )
+            session = await self.pool.borrow(fresh=fresh, may_begin=self.may_begin)
+            self._started_at = self.clock.now()
+            if session is None:
+                return None
+            if isinstance(session, Evidence):
+                return (Finding(session),) * len(batch)
+            try:
+                self._facts = session.facts
+                self._transaction = session.begin(
+                    envelope, self.message.content, before_dot=before_dot
+                )
+                transacted = await self._transaction.run()
+            finally:
+                # At once: the session carries the next mail while this result is written.
+                self.pool.give_back(session)
             if transacted is not None:
                 return transacted.findings
-            # A reused session that had died while idle: it says nothing of this message.
-            self._session = None
-            self.pool.give_back(borrowed)
+            # The session had died while idle, or under the mail before this one.
+            self._forget()
             fresh = True
+
+    def _forget(self) -> None:
+        """Begin anew: what was on another session says nothing of what comes."""
+        self._transaction, self._facts, self._started_at = None, None, self.clock.now()
 
     def _before_dot(self, batch: tuple[Lease, ...]) -> BeforeDot:
         async def before_dot(accepted: tuple[int, ...]) -> bool:
@@ -141,34 +153,21 @@ class Delivery:
 
     def _interrupted(self, batch: tuple[Lease, ...], answer: NoReply) -> tuple[Finding, ...]:
         """End the transaction from our side: whoever was answered keeps that answer."""
-        findings = None if self._session is None else self._session.interrupt(answer)
-        return findings or (Finding(Evidence(Stage.DATA, answer)),) * len(batch)
+        if self._transaction is not None:
+            return self._transaction.interrupt(answer)
+        return (Finding(Evidence(Stage.DATA, answer)),) * len(batch)
 
-    async def _conclude(
-        self, batch: tuple[Lease, ...], findings: Sequence[Finding], started_at: int
-    ) -> bool:
-        """Settle ``batch``, but for those who go into the next transaction at once.
-
-        Returns whether there was a session.
-        """
-        session, trial = self._session, self._trial(started_at)
+    async def _conclude(self, batch: tuple[Lease, ...], findings: Sequence[Finding]) -> None:
+        """Settle ``batch``, but for those who go into the next transaction at once."""
+        trial = self._trial()
         decided = [
             Result(lease, self._decide(lease, finding), trial)
             for lease, finding in zip(batch, findings, strict=True)
         ]
-        again = tuple(result.lease for result in decided if result.decision.verdict.at_once)
+        again = tuple([result.lease for result in decided if result.decision.verdict.at_once])
         self._left = again + self._left[len(batch) :]
-        try:
-            await self._settled([one for one in decided if not one.decision.verdict.at_once])
-        except BaseException:
-            if session is not None:
-                session.abort()
-            raise
-        finally:
-            self._session = None
-        if session is not None:
-            self.pool.give_back(session)
-        return session is not None
+        self._transaction = None
+        await self._settled([one for one in decided if not one.decision.verdict.at_once])
 
     def _decide(self, lease: Lease, finding: Finding) -> Decision:
         return decide(
@@ -181,15 +180,15 @@ class Delivery:
             jitter=self.clock.random(),
         )
 
-    def _trial(self, started_at: int) -> Trial:
+    def _trial(self) -> Trial:
         ended_at = self.clock.now()
-        if self._session is None:
-            return Trial(self.terms.worker, self.terms.relay, started_at, ended_at)
-        facts = self._session.facts
+        facts = self._facts
+        if facts is None:
+            return Trial(self.terms.worker, self.terms.relay, self._started_at, ended_at)
         return Trial(
             self.terms.worker,
             self.terms.relay,
-            started_at,
+            self._started_at,
             ended_at,
             session=facts.id,
             peer=facts.peer,
@@ -197,8 +196,11 @@ class Delivery:
         )
 
     async def _hand_back(self, why: str) -> None:
+        if not self._left:
+            return
         evidence = Evidence(Stage.DATA, NoReply(NoReplyKind.ABANDONED, why))
-        trial = self._trial(self.clock.now())
+        self._forget()
+        trial = self._trial()
         leases, self._left = self._left, ()
         await self._settled(
             [Result(lease, self._decide(lease, Finding(evidence)), trial) for lease in leases]

@@ -153,7 +153,8 @@ class Dispatcher(Service):
     def _delivery(self, taken: Taken, end: LeaseEnd) -> Delivery:
         route, message, pool = taken.opening.route, taken.message, taken.opening.route.pool
 
-        def may_begin() -> bool:
+        async def may_begin() -> bool:
+            await self._recorder.caught_up()
             return self.routing.uses(pool) and (taken.opening.is_probe or route.breaker.is_closed)
 
         async def may_write_dot(leases: Sequence[Lease], on_doubt: OnDoubt) -> bool:
@@ -172,7 +173,6 @@ class Dispatcher(Service):
             message,
             terms,
             pool=pool,
-            seats=route.seats,
             clock=self._clock,
             may_begin=may_begin,
             may_write_dot=may_write_dot,

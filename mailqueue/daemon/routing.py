@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -15,8 +14,9 @@ from mailqueue.outbox.tables import DEFAULT_RELAY
 from mailqueue.smtp.pool import Pool
 
 PER_SESSION = 2
-"""How many messages are claimed for each session: one under way and one that follows it, whose
-envelope goes out behind the first one's final dot."""
+"""How many messages are claimed for each session: one under way, one that is ready to follow.
+Where that one stands in line already, its envelope behind the first one's final dot, another is
+ready."""
 AHEAD_SECONDS = 0.025
 """For how long the messages claimed beyond that last, at the pace at which the relay answers: so
 that a fast one does not wait for the next claim, and a slow one holds nothing back."""
@@ -26,16 +26,15 @@ that a fast one does not wait for the next claim, and a slow one holds nothing b
 class Route:
     """A relay as the dispatcher sees it: its sessions, its breaker, what is under way.
 
-    ``seats`` is the limit of concurrent sessions. ``settling``: how many of those in flight
-    have their answer and wait for its commit; others may be claimed in their stead.
-    ``octets``: how much content of them is in memory. ``is_in_force``: no reload has removed it.
+    ``settling``: how many of those in flight have their answer and wait for its commit; others
+    may be claimed in their stead. ``octets``: how much content of them is in memory.
+    ``is_in_force``: no reload has removed it.
     """
 
     settings: RelaySettings
     pool: Pool
     breaker: Breaker
     policy: Backoff
-    seats: asyncio.Semaphore
     in_flight: int = field(default=0, init=False)
     settling: int = field(default=0, init=False)
     octets: int = field(default=0, init=False)
@@ -62,15 +61,18 @@ class Route:
     @property
     def wants_more(self) -> bool:
         """Whether it is worth looking for more: not for each single message that was answered."""
-        spare = PER_SESSION * self.settings.connections + self.ahead - self.under_way
-        return spare > self.ahead // 2
+        return self._most - self.under_way > self.ahead // 2
+
+    @property
+    def _most(self) -> int:
+        per_session = PER_SESSION + self.settings.pipelining
+        return per_session * self.settings.connections + self.ahead
 
     def room(self, *, now: int) -> int:
         """Return how many more messages may be claimed for it at ``now`` (epoch microseconds)."""
         if not self.wants_more:
             return 0
-        most = PER_SESSION * self.settings.connections + self.ahead
-        return self.breaker.room(self.under_way, most, now=now)
+        return self.breaker.room(self.under_way, self._most, now=now)
 
     def answered(self, messages: int, *, now: float) -> None:
         """Note that it has answered; ``now`` in monotonic seconds."""
@@ -156,11 +158,9 @@ class Routing:
         if pool is None:
             assert route is not None
             return route
-        seats = asyncio.Semaphore(settings.connections)
         if route is None:
-            breaker = Breaker(settings.name, settings.breaker)
-            return Route(settings, pool, breaker, Backoff(), seats)
-        route.settings, route.pool, route.seats = settings, pool, seats
+            return Route(settings, pool, Breaker(settings.name, settings.breaker), Backoff())
+        route.settings, route.pool = settings, pool
         route.breaker.settings = settings.breaker
         return route
 

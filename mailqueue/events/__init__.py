@@ -69,6 +69,14 @@ class RelayResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class PipeliningSuspended:
+    """Sessions kept ending over groups of commands: for ``pause`` seconds there are none."""
+
+    relay: str
+    pause: float
+
+
+@dataclass(frozen=True, slots=True)
 class RelayUnknown:
     """Mail waits for a relay that is not configured."""
 
@@ -167,6 +175,7 @@ Event = (
     | ResultRefused
     | RelayPaused
     | RelayResumed
+    | PipeliningSuspended
     | RelayUnknown
     | DatabaseTrouble
     | DatabaseRecovered

@@ -49,6 +49,12 @@ def _worded(event: events.Event) -> Line:
             return _answered(event)
         case events.RelayPaused() | events.RelayResumed() | events.RelayUnknown():
             return _relay(event)
+        case events.PipeliningSuspended(relay, pause):
+            text = (
+                f"relay={relay} goes without PIPELINING for {pause:.0f} s: sessions kept ending "
+                "over groups of commands; pipelining = false in its section would say so for good"
+            )
+            return Line(logging.WARNING, text, {"relay": relay, "pause": pause})
         case events.Started() | events.Stopping() | events.Stopped():
             return _lifetime(event)
         case events.Reloaded() | events.ReloadRefused():

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from mailqueue.mail.stage import Stage
 
 MAX_TEXT_BYTES = 1024
 """How much of a reply's text is kept. Enough for any real explanation; bounds every row."""
+
+_SHORT_OCTETS = 256
+"""Longer lines are not remembered: a relay must not claim memory by them."""
 
 _REPLY_LINE = re.compile(rb"([0-9]{3})(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)\s*", re.ASCII)
@@ -153,19 +157,42 @@ class MalformedReplyError(ValueError):
 def parse_reply(raw: bytes) -> Parsed | None:
     """Cut one whole reply off ``raw``; None while its last line has not arrived.
 
+    Raises `MalformedReplyError`, see `take_reply`.
+    """
+    taken = take_reply(raw)
+    return None if taken is None else Parsed(taken[0], raw[taken[1] :])
+
+
+def take_reply(raw: bytes, start: int = 0) -> tuple[Reply, int] | None:
+    """Return the reply that begins at ``start`` and where it ends; None while it is not whole.
+
     Follows RFC 5321 section 4.2.1: each line is three digits, then a hyphen on all lines
     but the last, then text. A bare code without text is legal. Raises
     `MalformedReplyError` for anything else, and where the lines of one reply carry
     differing codes: no rule says which of them would be the true one.
     """
+    end = raw.find(b"\n", start)
+    if end == -1:
+        return None
+    if raw[start + 3 : start + 4] != b"-":
+        line = raw[start:end]
+        read = _read_line if end - start <= _SHORT_OCTETS else _read_line.__wrapped__
+        return read(line), end + 1
+    return _take_lines(raw, start)
+
+
+@lru_cache(maxsize=256)
+def _read_line(line: bytes) -> Reply:
+    """Read a reply of one line. A relay says most of them again with each message."""
+    found = _matched(line.removesuffix(b"\r"))
+    return _reply_of(int(found[1]), [found[3] or b""])
+
+
+def _take_lines(raw: bytes, start: int) -> tuple[Reply, int] | None:
     lines: list[bytes] = []
     code: bytes | None = None
-    start = 0
     while (end := raw.find(b"\n", start)) != -1:
-        line = raw[start:end].removesuffix(b"\r")
-        found = _REPLY_LINE.fullmatch(line)
-        if found is None:
-            raise MalformedReplyError(f"not a reply line: {printable(line)[:200]}")
+        found = _matched(raw[start:end].removesuffix(b"\r"))
         if code is not None and found[1] != code:
             raise MalformedReplyError(
                 f"differing codes in one reply: {code.decode()} and {found[1].decode()}",
@@ -174,8 +201,15 @@ def parse_reply(raw: bytes) -> Parsed | None:
         lines.append(found[3] or b"")
         start = end + 1
         if found[2] != b"-":
-            return Parsed(_reply_of(int(code), lines), raw[start:])
+            return _reply_of(int(code), lines), start
     return None
+
+
+def _matched(line: bytes) -> re.Match[bytes]:
+    found = _REPLY_LINE.fullmatch(line)
+    if found is None:
+        raise MalformedReplyError(f"not a reply line: {printable(line)[:200]}")
+    return found
 
 
 def _reply_of(code: int, lines: list[bytes]) -> Reply:

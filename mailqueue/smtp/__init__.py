@@ -2,8 +2,8 @@
 
 from mailqueue.smtp.pool import Pool
 from mailqueue.smtp.relay import Relay
-from mailqueue.smtp.session import Session, SessionFacts, Transacted, open_session
-from mailqueue.smtp.transaction import BeforeDot
+from mailqueue.smtp.session import Session, SessionFacts, open_session
+from mailqueue.smtp.transaction import BeforeDot, Transacted, Transaction
 from mailqueue.smtp.transcript import Transcript
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Session",
     "SessionFacts",
     "Transacted",
+    "Transaction",
     "Transcript",
     "open_session",
 ]

@@ -11,7 +11,15 @@ from collections.abc import Iterator
 
 from aiosmtplib import SMTPConnectResponseError, SMTPException, SMTPResponseException
 
-from mailqueue.mail.reply import Evidence, NoReply, NoReplyKind, Reply, parse_reply, sanitise
+from mailqueue.mail.reply import (
+    Answer,
+    Evidence,
+    NoReply,
+    NoReplyKind,
+    Reply,
+    parse_reply,
+    sanitise,
+)
 from mailqueue.mail.stage import Stage
 
 WIRE_ERRORS = (SMTPException, OSError)
@@ -63,6 +71,29 @@ def reply_from(code: int, message: str) -> Reply | NoReply:
         return NoReply(NoReplyKind.MALFORMED, str(error))
     assert parsed is not None
     return parsed.reply
+
+
+def leaves_session(evidence: Evidence) -> bool:
+    """Whether this answer belongs where it came, so that commands and replies are still paired."""
+    match evidence.answer:
+        case Reply(code=421):
+            return False
+        case Reply(is_transient=True) | Reply(is_permanent=True):
+            return True
+        case Reply(is_positive=True):
+            return evidence.stage is Stage.END_OF_DATA
+    return False
+
+
+def is_stale(answer: Answer) -> bool:
+    """Whether the relay had given the session up: it says so, or nothing that can be used.
+
+    ``answer``: the one to the first command of a session that was used before, or lay idle.
+    """
+    match answer:
+        case NoReply() | Reply(code=421) | Reply(code=503):
+            return True
+    return False
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -78,6 +78,11 @@ class Offer:
         return tuple(parameters)
 
     @property
+    def pipelining(self) -> bool:
+        """Whether commands may be sent in groups (RFC 2920)."""
+        return "PIPELINING" in self.extensions
+
+    @property
     def _takes_utf8(self) -> bool:
         return "SMTPUTF8" in self.extensions
 

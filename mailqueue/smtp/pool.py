@@ -1,27 +1,59 @@
-"""The pool: sessions of one relay that lie idle, to be used again."""
+"""The pool: the sessions of one relay, who has them, and who waits for one."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal
 
 from mailqueue.clock import Clock
+from mailqueue.events import Emit, PipeliningSuspended
 from mailqueue.mail.reply import Evidence
 from mailqueue.smtp.relay import Relay
 from mailqueue.smtp.session import Session, open_session
 from mailqueue.smtp.transcript import Transcript
+from mailqueue.smtp.trust import SECONDS, Trust
+
+_NEW: Final = "new"
+Place = Session | Literal["new"]
+"""A session that has room, or leave to open one."""
+MayBegin = Callable[[], Awaitable[bool]]
+"""Awaited by whose turn it is, before anything is opened; it may take its time."""
+
+
+def _tell_nobody(_: object) -> None:
+    """Stand in where nobody wants to know."""
 
 
 class Pool:
-    """Keeps idle sessions, the one used last on top, so that few are used much.
+    """Lends sessions, no more than the relay's ``connections`` at once.
 
-    Bounds nothing: how many are borrowed at once is for the borrower to decide.
+    Of those that lie idle the one used last goes first, so that few are used much. Where all
+    are busy, one that takes commands in groups is lent a second time: the second message
+    stands in line behind the first. Those who say goodbye are not counted.
     """
 
-    def __init__(self, relay: Relay, *, clock: Clock, transcript: Transcript | None = None) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        *,
+        clock: Clock,
+        transcript: Transcript | None = None,
+        emit: Emit = _tell_nobody,
+    ) -> None:
         self._relay = relay
         self._clock = clock
         self._transcript = transcript
+        self._emit = emit
+        self._trust = Trust()
         self._idle: list[tuple[float, Session]] = []
+        self._lent: dict[Session, int] = {}
+        """How often each session is lent."""
+        self._roomy: dict[Session, None] = {}
+        """Those of them that may have room, the one longest so first."""
+        self._opening = 0
+        self._waiting: deque[asyncio.Future[Place]] = deque()
         self._leaving: dict[asyncio.Task[None], None] = {}
         self._is_closed = False
 
@@ -30,26 +62,54 @@ class Pool:
         """How many sessions lie idle."""
         return len(self._idle)
 
-    async def borrow(self, *, fresh: bool = False) -> Session | Evidence:
-        """Return an idle session that is in order, or open one; the evidence where that fails.
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return len(self._waiting)
 
-        ``fresh``: open one in any case, as after meeting a stale one: what made it stale has
-        mostly made the others so too, and each would take its time to show.
+    async def borrow(
+        self, *, fresh: bool = False, may_begin: MayBegin | None = None
+    ) -> Session | Evidence | None:
+        """Return a session that has room for a transaction, which must begin without delay.
+
+        An idle one that is in order; else one newly opened, or the evidence where that fails;
+        else one that is busy; else whichever is free first, for whoever came first. ``fresh``:
+        no idle one, as after meeting a stale one: what made it stale has mostly made the
+        others so too, and each would take its time to show. Returns None where ``may_begin``
+        says no.
         """
-        while self._idle and not fresh:
-            since, session = self._idle.pop()
-            if session.is_usable and not self._is_overdue(since):
-                return session
-            self._dismiss(session)
-        return await open_session(self._relay, clock=self._clock, transcript=self._transcript)
+        # Whoever met a stale session has had its turn.
+        place = None if self._waiting and not fresh else self._place(fresh=fresh)
+        if place is None:
+            place = await self._turn(first=fresh)
+        try:
+            if may_begin is not None and not await may_begin():
+                self._vacate(place)
+                return None
+            if isinstance(place, Session):
+                return place
+            opened = await self._open()
+        except BaseException:
+            self._vacate(place)
+            raise
+        self._opening -= 1
+        if isinstance(opened, Session):
+            self._lend(opened)
+        self._serve()
+        return opened
 
     def give_back(self, session: Session) -> None:
         """Take a session back; one that may not be used again is ended."""
-        if self._is_closed or not session.is_usable:
-            self._dismiss(session)
-            return
-        session.rest()
-        self._idle.append((self._clock.monotonic(), session))
+        lent = self._lent.get(session, 0)
+        if lent > 1 and session.is_connected:
+            self._lent[session] = lent - 1
+            self._roomy[session] = None
+        elif lent:
+            del self._lent[session]
+            self._roomy.pop(session, None)
+            self._keep(session)
+        if self._waiting:
+            self._serve()
 
     async def trim(self) -> None:
         """End the idle sessions that have lain too long, are too old or were ended by the relay."""
@@ -77,13 +137,107 @@ class Pool:
         for leaving in self._leaving:
             leaving.cancel()
 
-    # Steps
+    # Whose turn it is
+
+    def _place(self, *, fresh: bool = False) -> Place | None:
+        """Take a place that is free, if there is one."""
+        if not fresh and (session := self._idle_one()) is not None:
+            self._lend(session)
+            return session
+        if fresh and self._is_full and self._idle:
+            self._dismiss(self._idle.pop(0)[1])
+        if not self._is_full:
+            self._opening += 1
+            return _NEW
+        return None if fresh else self._shared()
+
+    @property
+    def _is_full(self) -> bool:
+        lent = len(self._idle) + len(self._lent) + self._opening
+        return lent >= self._relay.settings.connections
+
+    def _idle_one(self) -> Session | None:
+        while self._idle:
+            since, session = self._idle.pop()
+            if session.is_usable and not self._is_overdue(since):
+                return session
+            self._dismiss(session)
+        return None
+
+    def _shared(self) -> Session | None:
+        """Take the place behind somebody who is under way."""
+        for session in tuple(self._roomy):
+            del self._roomy[session]
+            if session.has_room:
+                session.promise()
+                self._lent[session] += 1
+                return session
+        return None
+
+    async def _turn(self, *, first: bool) -> Place:
+        """Wait for a place, in the order in which it was asked for."""
+        turn: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
+        (self._waiting.appendleft if first else self._waiting.append)(turn)
+        try:
+            return await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self._vacate(turn.result())
+            else:
+                self._waiting.remove(turn)
+            raise
+
+    def _serve(self) -> None:
+        """Give what is free to those who wait."""
+        while self._waiting:
+            if self._waiting[0].done():
+                # Cancelled, and it has not run since.
+                self._waiting.popleft()
+            elif (place := self._place()) is not None:
+                self._waiting.popleft().set_result(place)
+            else:
+                return
+
+    def _vacate(self, place: Place) -> None:
+        """Take a place back in which nothing has begun."""
+        if isinstance(place, Session):
+            place.release()
+            self.give_back(place)
+        else:
+            self._opening -= 1
+            self._serve()
+
+    # Sessions
+
+    async def _open(self) -> Session | Evidence:
+        return await open_session(
+            self._relay,
+            clock=self._clock,
+            transcript=self._transcript,
+            pipelining=self._trust.allows(self._clock.monotonic()),
+        )
+
+    def _lend(self, session: Session) -> None:
+        session.promise()
+        self._lent[session] = 1
+        self._roomy[session] = None
+
+    def _keep(self, session: Session) -> None:
+        """Let it lie idle, or end it."""
+        if self._is_closed or not session.is_usable:
+            self._dismiss(session)
+            return
+        self._trust.well()
+        session.rest()
+        self._idle.append((self._clock.monotonic(), session))
 
     def _is_overdue(self, since: float) -> bool:
         return self._clock.monotonic() - since >= self._relay.settings.idle_seconds
 
     def _dismiss(self, session: Session) -> None:
         """Say QUIT in the background: nobody should wait for a goodbye."""
+        if session.is_at_odds and self._trust.trouble(self._clock.monotonic()):
+            self._emit(PipeliningSuspended(self._relay.name, SECONDS))
         leaving = asyncio.get_running_loop().create_task(session.quit())
         self._leaving[leaving] = None
         leaving.add_done_callback(self._leaving.pop)

@@ -83,7 +83,7 @@ class Tap(asyncio.Protocol):
         if self.last_word is not None:
             return
         if not self._is_expecting:
-            self._end(_unasked(data))
+            self._end(unasked(data))
             return
         self._received += data
         if len(self._received) > MAX_REPLY_OCTETS:
@@ -153,7 +153,7 @@ class Tap(asyncio.Protocol):
             self._change.set_result(None)
 
 
-def _unasked(data: bytes) -> Reply | NoReply:
+def unasked(data: bytes) -> Reply | NoReply:
     """Tell a 421, which may come at any time (RFC 5321 section 3.8), from what may not."""
     try:
         parsed = parse_reply(data)

@@ -54,6 +54,12 @@ def stuffed(raw: bytes, size: int = BLOCK_OCTETS) -> Iterator[bytes]:
         begins_line = block.endswith(b"\n")
 
 
+def stuffed_whole(raw: bytes) -> bytes:
+    """Return content in one block, dots doubled at line begins; as it is where there are none."""
+    block = raw.replace(b"\n.", b"\n..")
+    return b"." + block if block.startswith(b".") else block
+
+
 def ending(raw: bytes) -> bytes:
     """Return the final dot's line, and the line end before it where the content lacks one."""
     return b".\r\n" if not raw or raw.endswith(b"\r\n") else b"\r\n.\r\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import cast
 
 from aiosmtplib import SMTPResponse
@@ -21,6 +21,18 @@ from mailqueue.smtp.transcript import Transcript
 Heard = Reply | NoReply
 
 
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A connection that is open and secured, as it is handed over.
+
+    ``tap``: what has had it so far, and hears of its end. ``beneath``: the transport under TLS.
+    """
+
+    transport: asyncio.Transport
+    tap: Tap
+    beneath: tuple[asyncio.Transport, ...] = ()
+
+
 class Wire:
     """Drives aiosmtplib's protocol one step at a time, below the calls that lose replies.
 
@@ -32,6 +44,12 @@ class Wire:
     def __init__(self, protocol: SMTPProtocol, transcript: Transcript | None = None) -> None:
         self.dot_written = False
         """Whether the final dot of the running transaction may have left this machine."""
+        self.is_busy = False
+        """Whether a transaction is under way."""
+        self.was_used = False
+        """Whether it has carried a message or lain idle: then the relay may have ended it."""
+        self.holds_envelope = False
+        """Whether the relay keeps an envelope that RSET must clear before the next MAIL."""
         self._protocol = protocol
         self._transcript = transcript
         self._beneath: tuple[asyncio.Transport, ...] = ()
@@ -139,6 +157,10 @@ class Wire:
         reach("after", Stage.END_OF_DATA)
         stage = Stage.END_OF_DATA if self.dot_written else Stage.DATA
         return Evidence(stage, self._shown(heard), ".")
+
+    def hand_over(self) -> Connection:
+        """Return the connection for another protocol to take over; no command may follow here."""
+        return Connection(self._transport, self._tap, self._beneath)
 
     def abort(self) -> None:
         """Cut the connection and throw away what was not sent yet.

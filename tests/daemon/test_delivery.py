@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 
 import pytest
 
-import mailqueue.smtp.tap as tap
 from mailqueue.clock import FakeClock
 from mailqueue.config import RelaySettings
 from mailqueue.daemon.delivery import Delivery, Terms
 from mailqueue.mail.doubt import OnDoubt
 from mailqueue.mail.lifecycle import Event
-from mailqueue.mail.reply import Parsed, parse_reply
+from mailqueue.mail.reply import Reply, take_reply
 from mailqueue.mail.rule import Rule
 from mailqueue.mail.stage import Stage
 from mailqueue.outbox.lease import Lease, LeasedMessage
 from mailqueue.outbox.record import Result
+from mailqueue.smtp import pipeline
 from mailqueue.smtp.pool import Pool
 from mailqueue.smtp.relay import Relay
 from mailqueue.testing import Script, ScriptedRelay
@@ -37,7 +37,6 @@ class Desk:
     pool: Pool
     clock: FakeClock
     settled: list[Result] = field(default_factory=list)
-    seats: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     may_begin: bool = True
     may_write_dot: Callable[[Sequence[Lease]], bool] = lambda _: True
     opened: asyncio.Event = field(default_factory=asyncio.Event)
@@ -49,6 +48,9 @@ class Desk:
     def delivery(self, message: LeasedMessage, *, most: int = 100) -> Delivery:
         """Return a delivery through this desk, of at most so many recipients at once."""
 
+        async def may_begin() -> bool:
+            return self.may_begin
+
         async def may_write_dot(leases: Sequence[Lease], _: OnDoubt) -> bool:
             return self.may_write_dot(leases)
 
@@ -56,9 +58,8 @@ class Desk:
             message,
             Terms("main", "w1", POLICY, most),
             pool=self.pool,
-            seats=self.seats,
             clock=self.clock,
-            may_begin=lambda: self.may_begin,
+            may_begin=may_begin,
             may_write_dot=may_write_dot,
             settle=self.settle,
         )
@@ -88,7 +89,7 @@ class Desk:
 @pytest.fixture
 async def desk(relay: ScriptedRelay, clock: FakeClock) -> AsyncIterator[Desk]:
     """A desk with sessions to the scripted relay."""
-    keys = leading_to(relay, name="main", timeouts={"quit": 0.5, "end_of_data": 5})
+    keys = leading_to(relay, name="main", connections=1, timeouts={"quit": 0.5, "end_of_data": 5})
     pool = Pool(Relay(RelaySettings.model_validate(keys)), clock=clock)
     yield Desk(pool, clock)
     await pool.close()
@@ -114,17 +115,19 @@ async def test_every_recipient_is_settled_by_its_own_reply(
     assert facts.pop()[1] == f"{relay.host}:{relay.port}"
 
 
-async def test_a_session_goes_back_after_the_results_are_settled(
+async def test_a_session_goes_back_before_the_results_are_settled(
     desk: Desk, relay: ScriptedRelay
 ) -> None:
-    """Nothing else is carried by it before what it has done is on record."""
+    """It carries the next mail while the result of this one is being written."""
     desk.opened.clear()
     sending = asyncio.create_task(desk.deliver(ANN))
     await asyncio.wait_for(desk.settling.wait(), PATIENCE)
-    assert desk.pool.idle == 0
-    desk.opened.set()
-    await sending
     assert desk.pool.idle == 1
+    other = asyncio.create_task(desk.deliver(BOB))
+    await relay.ledger.wait_for(2)
+    desk.opened.set()
+    await asyncio.gather(sending, other)
+    assert len(relay.ledger.sessions) == 1
 
 
 async def test_many_recipients_take_as_many_transactions_as_they_need(
@@ -197,13 +200,13 @@ async def test_an_exception_after_the_dot_is_in_doubt(
 ) -> None:
     """The relay may have taken it: a bug of ours does not make that certain either way."""
 
-    def stumble(raw: bytes) -> Parsed | None:
+    def stumble(raw: bytes, start: int = 0) -> tuple[Reply, int] | None:
         if b"stumble" in raw:
             raise ZeroDivisionError
-        return parse_reply(raw)
+        return take_reply(raw, start)
 
     script.on(".").reply("250 2.0.0 stumble over this").close()
-    monkeypatch.setattr(tap, "parse_reply", stumble)
+    monkeypatch.setattr(pipeline, "take_reply", stumble)
     with pytest.MonkeyPatch.context() as loop:
         loop.setattr(
             asyncio.get_running_loop(), "call_exception_handler", lambda _: None, raising=False
@@ -268,19 +271,27 @@ async def test_cancelled_before_its_first_step_it_hands_back(
     assert len(relay.ledger.sessions) == 0
 
 
-async def test_ended_while_it_waits_for_a_seat_it_hands_back(
-    desk: Desk, relay: ScriptedRelay
+async def test_ended_while_it_waits_for_its_turn_it_hands_back(
+    desk: Desk, script: Script, relay: ScriptedRelay
 ) -> None:
-    """What was claimed ahead and not begun goes back uncharged, and no seat is lost."""
-    await desk.seats.acquire()
+    """What was claimed ahead and not begun goes back uncharged, and no session is lost."""
+    script.on("CONNECT").silence()
+    ahead = desk.delivery(message_for(BOB))
+    first = asyncio.create_task(ahead.run())
+    await relay.saw("CONNECT")
     delivery = desk.delivery(message_for(ANN))
     sending = asyncio.create_task(delivery.run())
     await turns()
+    assert desk.pool.waiting == 1
     delivery.end(sending)
     await cancelled(sending)
     assert desk.events() == {ANN: Event.HAND_BACK}
-    desk.seats.release()
-    assert not desk.seats.locked()
+    assert desk.pool.waiting == 0
+    ahead.end(first)
+    await cancelled(first)
+    script.clear()
+    await desk.deliver(CEE)
+    assert desk.events()[CEE] is Event.SEND
 
 
 @pytest.mark.parametrize("verb", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA"])
@@ -296,7 +307,6 @@ async def test_ended_before_its_dot_it_hands_everybody_back(
     delivery.end(sending)
     await cancelled(sending)
     assert desk.events() == dict.fromkeys((ANN, BOB, CEE), Event.HAND_BACK)
-    assert not desk.seats.locked()
     await relay.wait_sessions_closed()
 
 
@@ -403,13 +413,12 @@ async def test_a_result_that_is_known_is_written_though_cancelled(
     desk.opened.set()
     await cancelled(sending)
     assert desk.events() == {ANN: Event.SEND}
-    await relay.wait_sessions_closed()
 
 
-async def test_a_session_whose_results_could_not_be_written_is_ended(
+async def test_results_that_could_not_be_written_take_no_session_with_them(
     desk: Desk, relay: ScriptedRelay
 ) -> None:
-    """No connection is left behind where nobody gives it back."""
+    """Whatever becomes of the results, the session is back already, and in order."""
 
     async def fail(_: Delivery, __: Sequence[Result]) -> None:
         raise ZeroDivisionError
@@ -418,8 +427,9 @@ async def test_a_session_whose_results_could_not_be_written_is_ended(
     delivery.settle = fail
     with pytest.raises(ZeroDivisionError):
         await delivery.run()
-    assert desk.pool.idle == 0
-    await relay.wait_sessions_closed()
+    assert desk.pool.idle == 1
+    await desk.deliver(BOB)
+    assert len(relay.ledger.sessions) == 1
 
 
 async def test_hostile_content_is_a_fault_of_one_message(desk: Desk, relay: ScriptedRelay) -> None:

@@ -43,9 +43,8 @@ async def delivery(wired: Wired) -> Delivery:
         await wired.database.write(write),
         Terms("main", WORKER, POLICY, 100),
         pool=wired.route.pool,
-        seats=wired.route.seats,
         clock=wired.clock,
-        may_begin=lambda: True,
+        may_begin=unasked,
         may_write_dot=unasked,
         settle=unasked,  # type: ignore[arg-type]
     )

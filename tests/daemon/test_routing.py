@@ -53,12 +53,12 @@ def pause(routing: Routing, name: str) -> None:
 
 
 def test_mail_goes_to_the_relay_of_its_name_and_default_to_the_default() -> None:
-    """Both names lead to one relay and share its room, which is two messages for each session."""
+    """Both names lead to one relay and share its room, which is three messages for each session."""
     routing = routing_for(main={"connections": 3}, bulk={"connections": 1})
     assert places(routing) == [
-        ("main", "main", 3 * PER_SESSION, False),
-        ("bulk", "bulk", 1 * PER_SESSION, False),
-        ("default", "main", 3 * PER_SESSION, False),
+        ("main", "main", 3 * (PER_SESSION + 1), False),
+        ("bulk", "bulk", 1 * (PER_SESSION + 1), False),
+        ("default", "main", 3 * (PER_SESSION + 1), False),
     ]
 
 
@@ -68,7 +68,7 @@ def test_a_fast_relay_gets_more_ahead_and_is_asked_for_in_batches() -> None:
     (route,) = routing.routes
     route.answered(1000, now=10.0)
     route.answered(0, now=10.0 + WINDOW)
-    base, ahead = 2 * PER_SESSION, round(1000 / WINDOW * AHEAD_SECONDS)
+    base, ahead = 2 * (PER_SESSION + 1), round(1000 / WINDOW * AHEAD_SECONDS)
     route.in_flight = base + ahead // 2 + 1
     assert not route.wants_more
     assert places(routing) == []
@@ -81,7 +81,7 @@ def test_whoever_has_a_free_session_is_never_left_waiting_for_a_batch() -> None:
     """With a slow relay, each message that is answered makes room for another at once."""
     routing = routing_for(main={"connections": 2})
     (route,) = routing.routes
-    route.in_flight = 2 * PER_SESSION - 1
+    route.in_flight = 2 * (PER_SESSION + 1) - 1
     assert route.wants_more
     assert route.room(now=NOW) == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from mailqueue.clock import Clock, FakeClock
 from mailqueue.config.relays import RelaySettings
@@ -12,12 +13,25 @@ from mailqueue.mail.envelope import Content, Envelope
 from mailqueue.mail.reply import Evidence, NoReply, NoReplyKind, Reply
 from mailqueue.mail.stage import Stage
 from mailqueue.mail.verdict import Outcome, Verdict, judge
-from mailqueue.smtp import Relay, Session, Transacted, Transcript, open_session
+from mailqueue.smtp import (
+    BeforeDot,
+    Relay,
+    Session,
+    Transacted,
+    Transaction,
+    Transcript,
+    open_session,
+)
 from mailqueue.testing import RelayThread, ScriptedRelay
 
 ANN, BOB, CEE = "ann@example.net", "bob@example.net", "cee@example.net"
 ENVELOPE = Envelope("sender@example.org", (ANN, BOB, CEE))
 CONTENT = Content(b"Subject: hello\r\n\r\nhello\r\n", "<1@example.org>")
+
+PIPELINING = True
+"""Whether commands go in groups where nothing else is said; see the fixture `way`."""
+
+_BEGUN: WeakKeyDictionary[Session, Transaction] = WeakKeyDictionary()
 
 Keys = Any
 """Keys of `RelaySettings`, given to a test's relay."""
@@ -32,7 +46,8 @@ def content_of(octets: int) -> Content:
 
 def settings_for(relay: ScriptedRelay | RelayThread, **keys: Keys) -> RelaySettings:
     """Return settings that lead to this relay, without TLS unless ``keys`` say otherwise."""
-    given = {"name": "test", "host": relay.host, "port": relay.port, "tls": "none"}
+    where = {"name": "test", "host": relay.host, "port": relay.port}
+    given: dict[str, Keys] = {**where, "tls": "none", "pipelining": PIPELINING}
     return RelaySettings.model_validate(given | keys)
 
 
@@ -68,11 +83,34 @@ async def refusal_of(relay: ScriptedRelay | RelayThread, **keys: Keys) -> Eviden
     return evidence
 
 
+async def transact(
+    session: Session,
+    envelope: Envelope,
+    content: Content,
+    *,
+    before_dot: BeforeDot | None = None,
+) -> Transacted | None:
+    """Carry out a transaction, and remember it for `dot_written` and `interrupt`."""
+    _BEGUN.pop(session, None)
+    _BEGUN[session] = begun = session.begin(envelope, content, before_dot=before_dot)
+    return await begun.run()
+
+
+def dot_written(session: Session) -> bool:
+    """Whether the final dot of the last transaction may have left."""
+    return session in _BEGUN and _BEGUN[session].dot_written
+
+
+def interrupt(session: Session, answer: NoReply) -> Sequence[Finding]:
+    """End the last transaction from our side."""
+    return _BEGUN[session].interrupt(answer)
+
+
 async def findings_of(
     session: Session, envelope: Envelope = ENVELOPE, content: Content = CONTENT
 ) -> Sequence[Finding]:
     """Carry out a transaction that must not find the session stale."""
-    transacted = await session.transact(envelope, content)
+    transacted = await transact(session, envelope, content)
     assert isinstance(transacted, Transacted)
     assert len(transacted.findings) == len(envelope.recipients)
     return transacted.findings

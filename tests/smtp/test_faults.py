@@ -8,7 +8,19 @@ from mailqueue.mail.reply import Evidence
 from mailqueue.mail.verdict import Outcome, judge
 from mailqueue.smtp import Transacted
 from mailqueue.testing import FAULTS, Fault, Script, ScriptedRelay
-from tests.smtp.parts import CONTENT, ENVELOPE, Keys, outcomes, session_with, try_to_open, verdicts
+from tests.smtp.parts import (
+    CONTENT,
+    ENVELOPE,
+    Keys,
+    dot_written,
+    outcomes,
+    session_with,
+    transact,
+    try_to_open,
+    verdicts,
+)
+
+pytestmark = pytest.mark.usefixtures("way")
 
 SHORT = 0.4
 BEFORE_MAIL = {"CONNECT": "greeting", "EHLO": "ehlo", "TLS": "starttls"}
@@ -42,7 +54,7 @@ async def test_the_truth_about_every_recipient(
         relay, timeouts={IN_TRANSACTION[verb]: SHORT, "end_of_data": SHORT}
     )
     fault.inflict(script.on(verb, occurrence=2 if verb == "RCPT" else None))
-    transacted = await session.transact(ENVELOPE, CONTENT)
+    transacted = await transact(session, ENVELOPE, CONTENT)
     assert isinstance(transacted, Transacted)
     assert len(transacted.findings) == len(ENVELOPE.recipients)
     for finding, verdict in zip(transacted.findings, verdicts(transacted.findings), strict=True):
@@ -56,7 +68,7 @@ async def test_the_truth_about_every_recipient(
         if recipient in accepted:
             assert outcome in (Outcome.SENT, Outcome.IN_DOUBT)
         if outcome is Outcome.IN_DOUBT:
-            assert session.dot_written
+            assert dot_written(session)
     session.abort()
     await relay.wait_sessions_closed()
 
@@ -68,13 +80,13 @@ async def test_a_used_session_is_no_worse(
     """On the second message the same holds, or the session is stale and nothing was accepted."""
     keys = {IN_TRANSACTION[verb]: SHORT, "end_of_data": SHORT, "rset": SHORT}
     session = await session_with(relay, timeouts=keys)
-    await session.transact(ENVELOPE, CONTENT)
+    await transact(session, ENVELOPE, CONTENT)
     assert len(relay.ledger.accepted) == 1
     fault.inflict(script.on(verb, transaction=2, occurrence=2 if verb == "RCPT" else None))
-    transacted = await session.transact(ENVELOPE, CONTENT)
+    transacted = await transact(session, ENVELOPE, CONTENT)
     if transacted is None:
         assert not session.is_usable
-        assert not session.dot_written
+        assert not dot_written(session)
         assert len(relay.ledger.accepted) == 1
     else:
         accepted = len(relay.ledger.accepted) == 2

@@ -22,13 +22,17 @@ from tests.smtp.parts import (
     Keys,
     code_of,
     content_of,
+    dot_written,
     findings_of,
     kind_of,
     outcomes,
     refusal_of,
     session_with,
     stages,
+    transact,
 )
+
+pytestmark = pytest.mark.usefixtures("way")
 
 uvloop = pytest.importorskip("uvloop")
 
@@ -112,12 +116,12 @@ def test_cancelled_in_the_midst(
 
     async def main() -> None:
         session = await session_with(relay, **keys)
-        sending = asyncio.create_task(session.transact(ENVELOPE, content_of(15 * MIB)))
+        sending = asyncio.create_task(transact(session, ENVELOPE, content_of(15 * MIB)))
         await seen(relay, "BODY")
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
-        assert not session.dot_written
+        assert not dot_written(session)
         assert not session.is_usable
 
     run(main())
@@ -154,7 +158,7 @@ def test_lost_after_the_dot(
         session = await session_with(relay, **keys)
         findings = await findings_of(session)
         assert set(outcomes(findings)) == {Outcome.IN_DOUBT}
-        assert session.dot_written
+        assert dot_written(session)
 
     run(main())
 

@@ -10,7 +10,16 @@ from mailqueue.mail.reply import Evidence
 from mailqueue.mail.stage import Stage
 from mailqueue.smtp import Pool, Relay, Session
 from mailqueue.testing import Script, ScriptedRelay
-from tests.smtp.parts import CONTENT, ENVELOPE, code_of, findings_of, settings_for
+from tests.smtp.parts import (
+    CONTENT,
+    ENVELOPE,
+    code_of,
+    findings_of,
+    settings_for,
+    transact,
+)
+
+pytestmark = pytest.mark.usefixtures("way")
 
 
 @pytest.fixture
@@ -187,7 +196,7 @@ async def test_aborting(pool: Pool, relay: ScriptedRelay, script: Script) -> Non
     script.on("QUIT").silence()
     used, idle = await borrowed(pool), await borrowed(pool)
     for _ in range(3):
-        await used.transact(ENVELOPE, CONTENT)
+        await transact(used, ENVELOPE, CONTENT)
     pool.give_back(used)
     pool.give_back(idle)
     await relay.saw("QUIT")

@@ -16,11 +16,16 @@ from tests.smtp.parts import (
     CONTENT,
     ENVELOPE,
     code_of,
+    dot_written,
     findings_of,
+    interrupt,
     kind_of,
     outcomes,
     session_with,
+    transact,
 )
+
+pytestmark = pytest.mark.usefixtures("way")
 
 SENT = {Outcome.SENT}
 
@@ -101,7 +106,7 @@ async def test_a_stale_session_costs_no_attempt(
     STALE[fault](script.on("MAIL", transaction=2))
     session = await session_with(relay, timeouts={"rset": 0.2})
     await findings_of(session)
-    assert await session.transact(ENVELOPE, CONTENT) is None
+    assert await transact(session, ENVELOPE, CONTENT) is None
     assert not session.is_usable
     assert len(relay.ledger.accepted) == 1
     await relay.wait_sessions_closed()
@@ -115,7 +120,7 @@ async def test_a_stale_session_at_rset(relay: ScriptedRelay, script: Script, fau
     STALE.get(fault, lambda rule: rule.reply("500 5.5.1 no"))(rule)
     session = await session_with(relay, timeouts={"rset": 0.2})
     await findings_of(session)
-    assert await session.transact(ENVELOPE, CONTENT) is None
+    assert await transact(session, ENVELOPE, CONTENT) is None
     assert not session.is_usable
     await relay.wait_sessions_closed()
 
@@ -154,7 +159,7 @@ async def test_a_session_that_has_rested_can_be_stale(relay: ScriptedRelay, scri
     script.on("MAIL").reply("421 4.4.2 idle too long")
     session = await session_with(relay)
     session.rest()
-    assert await session.transact(ENVELOPE, CONTENT) is None
+    assert await transact(session, ENVELOPE, CONTENT) is None
 
 
 @pytest.mark.parametrize("said", [b"421 4.4.2 idle\r\n", b"250 hello?\r\n", b"", b"\xff\r\n"])
@@ -168,7 +173,7 @@ async def test_ended_while_idle(relay: ScriptedRelay, script: Script, said: byte
     go.set()
     await relay.wait_sessions_closed()
     assert not session.is_usable
-    assert await session.transact(ENVELOPE, CONTENT) is None
+    assert await transact(session, ENVELOPE, CONTENT) is None
 
 
 async def test_the_limit_of_messages(relay: ScriptedRelay) -> None:
@@ -224,29 +229,26 @@ async def test_interrupted(
     script.on("RCPT", address=ANN).reply("550 5.1.1 no such user")
     script.on(verb, occurrence=2 if verb == "RCPT" else None).silence()
     session = await session_with(relay)
-    sending = asyncio.create_task(session.transact(ENVELOPE, CONTENT))
+    sending = asyncio.create_task(transact(session, ENVELOPE, CONTENT))
     await relay.saw(verb, 2 if verb == "RCPT" else 1)
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
-    findings = session.interrupt(SHUTDOWN)
-    assert findings is not None
+    findings = interrupt(session, SHUTDOWN)
     assert outcomes(findings) == [Outcome.FAIL, outcome, outcome]
     assert [one.evidence for one in findings[1:]] == [Evidence(stage, SHUTDOWN)] * 2
     await relay.wait_sessions_closed()
 
 
-async def test_interrupted_before_it_began(relay: ScriptedRelay) -> None:
-    """A message that could not be begun is not told what became of the one before it."""
-    session = await session_with(relay)
-    assert session.interrupt(SHUTDOWN) is None
+async def test_a_message_to_nobody_does_not_begin(relay: ScriptedRelay) -> None:
+    """What cannot be a transaction takes no place in the line."""
     session = await session_with(relay)
     await findings_of(session)
     with pytest.raises(ValueError, match="at least one recipient"):
-        await session.transact(Envelope("a@example.org", ()), CONTENT)
-    assert not session.dot_written
-    assert session.interrupt(SHUTDOWN) is None
-    assert not session.is_usable
+        await transact(session, Envelope("a@example.org", ()), CONTENT)
+    assert not dot_written(session)
+    assert session.messages == 1
+    session.abort()
 
 
 @pytest.mark.parametrize("fault", ["silence", "close", "garbage", "usual"])

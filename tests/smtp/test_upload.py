@@ -18,13 +18,17 @@ from tests.smtp.parts import (
     ENVELOPE,
     code_of,
     content_of,
+    dot_written,
     findings_of,
     kind_of,
     outcomes,
     session_with,
     stages,
+    transact,
     verdicts,
 )
+
+pytestmark = pytest.mark.usefixtures("way")
 
 MIB = 1024 * 1024
 STUCK = content_of(15 * MIB)
@@ -75,7 +79,7 @@ async def test_a_slow_reader_is_waited_for(relay: ScriptedRelay, script: Script)
     session = await session_with(relay)
     sending = asyncio.create_task(findings_of(session, content=STUCK))
     await relay.saw("BODY")
-    assert not session.dot_written
+    assert not dot_written(session)
     goes_on.set()
     assert set(outcomes(await sending)) == {Outcome.SENT}
     assert relay.ledger.accepted[0].content == STUCK.raw
@@ -139,7 +143,7 @@ async def test_lost_in_the_midst_of_the_content(
     assert set(outcomes(findings)) == {Outcome.DEFER}
     assert {verdict.scope for verdict in verdicts(findings)} == {Scope.SESSION}
     assert {kind_of(one.evidence) for one in findings} == {NoReplyKind.LOST}
-    assert not session.dot_written
+    assert not dot_written(session)
     await relay.wait_sessions_closed()
     assert relay.ledger.offered == []
 
@@ -148,12 +152,12 @@ async def test_cancelled_in_the_midst_of_the_content(relay: ScriptedRelay, scrip
     """Who cancels a large upload can be sure that the dot is not flushed behind his back."""
     script.on("BODY").silence()
     session = await session_with(relay)
-    sending = asyncio.create_task(session.transact(ENVELOPE, STUCK))
+    sending = asyncio.create_task(transact(session, ENVELOPE, STUCK))
     await relay.saw("BODY")
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
-    assert not session.dot_written
+    assert not dot_written(session)
     assert not session.is_usable
     await relay.wait_sessions_closed()
     assert relay.ledger.offered == []
@@ -163,13 +167,13 @@ async def test_cancelled_after_the_dot(relay: ScriptedRelay, script: Script) -> 
     """Who cancels while the reply to the dot is awaited is told that there is doubt."""
     script.on(".").accept().silence()
     session = await session_with(relay)
-    sending = asyncio.create_task(session.transact(ENVELOPE, CONTENT))
+    sending = asyncio.create_task(transact(session, ENVELOPE, CONTENT))
     await relay.saw(".")
-    assert session.dot_written
+    assert dot_written(session)
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
-    assert session.dot_written
+    assert dot_written(session)
     assert not session.is_usable
     await relay.wait_sessions_closed()
 
@@ -181,12 +185,12 @@ async def test_cancelled_before_the_content(
     """Who cancels earlier is told that there is none, and the session is not used again."""
     script.on(verb).silence()
     session = await session_with(relay)
-    sending = asyncio.create_task(session.transact(ENVELOPE, CONTENT))
+    sending = asyncio.create_task(transact(session, ENVELOPE, CONTENT))
     await relay.saw(verb)
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
-    assert not session.dot_written
+    assert not dot_written(session)
     assert not session.is_usable
     await relay.wait_sessions_closed()
 
@@ -204,10 +208,10 @@ async def test_asked_before_the_dot(relay: ScriptedRelay, script: Script, octets
     async def look(accepted: tuple[int, ...]) -> bool:
         asked.append(accepted)
         assert relay.ledger.seen["."] == 0
-        assert not session.dot_written
+        assert not dot_written(session)
         return True
 
-    transacted = await session.transact(ENVELOPE, content_of(octets), before_dot=look)
+    transacted = await transact(session, ENVELOPE, content_of(octets), before_dot=look)
     assert isinstance(transacted, Transacted)
     assert outcomes(transacted.findings) == [Outcome.SENT, Outcome.FAIL, Outcome.SENT]
     assert asked == [(0, 2)]
@@ -223,7 +227,7 @@ async def test_stopped_before_the_dot(relay: ScriptedRelay, script: Script, octe
     async def refuse(accepted: tuple[int, ...]) -> bool:
         return False
 
-    transacted = await session.transact(ENVELOPE, content_of(octets), before_dot=refuse)
+    transacted = await transact(session, ENVELOPE, content_of(octets), before_dot=refuse)
     assert isinstance(transacted, Transacted)
     assert outcomes(transacted.findings) == [Outcome.DEFER, Outcome.FAIL, Outcome.DEFER]
     assert kind_of(transacted.findings[0].evidence) is NoReplyKind.ABANDONED
@@ -241,7 +245,7 @@ async def test_nobody_asks_without_recipients(relay: ScriptedRelay, script: Scri
     async def never(accepted: tuple[int, ...]) -> bool:
         raise AssertionError("asked")
 
-    assert await session.transact(ENVELOPE, CONTENT, before_dot=never) is not None
+    assert await transact(session, ENVELOPE, CONTENT, before_dot=never) is not None
     session.abort()
 
 
@@ -253,9 +257,9 @@ async def test_the_question_itself_fails(relay: ScriptedRelay) -> None:
         raise OSError("the disk is full")
 
     with pytest.raises(OSError, match="disk is full"):
-        await session.transact(ENVELOPE, CONTENT, before_dot=fail)
+        await transact(session, ENVELOPE, CONTENT, before_dot=fail)
     assert not session.is_usable
-    assert not session.dot_written
+    assert not dot_written(session)
     await relay.wait_sessions_closed()
     assert relay.ledger.offered == []
 
@@ -269,7 +273,7 @@ async def test_refused_while_somebody_looks(relay: ScriptedRelay, script: Script
         await relay.wait_sessions_closed()
         return True
 
-    transacted = await session.transact(ENVELOPE, CONTENT, before_dot=look)
+    transacted = await transact(session, ENVELOPE, CONTENT, before_dot=look)
     assert isinstance(transacted, Transacted)
     assert {code_of(one.evidence) for one in transacted.findings} == {451}
     assert set(stages(transacted.findings)) == {Stage.DATA}
