@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.message import Message
 from email.utils import format_datetime
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from mailqueue.client.envelope import Fields, envelope_of
 from mailqueue.client.limits import Limits, check_recipients, check_size
@@ -16,10 +19,17 @@ from mailqueue.client.outgoing import Outgoing
 from mailqueue.client.rendering import render
 from mailqueue.clock import MICROSECONDS, Clock
 from mailqueue.errors import ContentError
-from mailqueue.mail.content import UnfitContentError, freeze, split, wire_form
+from mailqueue.mail.content import Field, UnfitContentError, freeze, split, wire_form
 from mailqueue.mail.envelope import Envelope
 from mailqueue.outbox.enqueue import Draft
 
+_RESENT: Final = b"resent-"
+_ADDRESSING: Final = frozenset(
+    prefix + name
+    for prefix in (b"", _RESENT)
+    for name in (b"date", b"from", b"sender", b"to", b"cc", b"bcc")
+)
+"""The fields that an envelope is read from, and Resent-Date, which tells of another one."""
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
 
 
@@ -32,13 +42,14 @@ def draft(outgoing: Outgoing, *, clock: Clock, limits: Limits) -> Draft:
     now = clock.now()
     options = options_of(outgoing, now=now)
     try:
-        raw, fields = _read(outgoing.message, limits)
-        envelope = envelope_of(fields, sender=outgoing.sender, recipients=outgoing.recipients)
+        read = _read(outgoing.message, limits)
+        envelope = envelope_of(read.fields, sender=outgoing.sender, recipients=outgoing.recipients)
         check_recipients(len(envelope.recipients), limits)
         content, said = freeze(
-            raw,
+            read.raw,
             make_message_id=lambda: _message_id(envelope, clock),
-            date=format_datetime(datetime.fromtimestamp(now / MICROSECONDS, UTC)),
+            date=_date(now // MICROSECONDS),
+            parts=read.parts,
         )
     except UnfitContentError as error:
         raise ContentError(str(error)) from error
@@ -46,11 +57,17 @@ def draft(outgoing: Outgoing, *, clock: Clock, limits: Limits) -> Draft:
     return Draft(envelope, content, _digest(said, envelope), options)
 
 
-def _read(message: object, limits: Limits) -> tuple[bytes, Fields]:
+class _Read(NamedTuple):
+    raw: bytes
+    fields: Fields
+    parts: tuple[list[Field], bytes] | None
+
+
+def _read(message: object, limits: Limits) -> _Read:
     if isinstance(message, Message):
         raw = render(message)
         # The objects, and not the bytes: they have been parsed, and know their local parts.
-        return wire_form(raw), list(message.raw_items())
+        return _Read(wire_form(raw), list(message.raw_items()), None)
     if not isinstance(message, bytes | bytearray | memoryview):
         given = f"{type(message).__module__}.{type(message).__qualname__}"
         raise ContentError(
@@ -59,12 +76,22 @@ def _read(message: object, limits: Limits) -> tuple[bytes, Fields]:
         )
     check_size(len(message), limits)
     raw = wire_form(bytes(message))
-    return raw, [_text_field(octets) for _, octets in split(raw)[0]]
+    parts = split(raw)
+    return _Read(raw, _text_fields(parts[0]), parts)
+
+
+def _text_fields(fields: Sequence[Field]) -> Fields:
+    return [_text_field(octets) for name, octets in fields if name in _ADDRESSING]
 
 
 def _text_field(octets: bytes) -> tuple[str, str]:
     name, _, value = octets.decode("utf-8", "surrogateescape").partition(":")
     return name.rstrip(" \t"), value.strip()
+
+
+@lru_cache(maxsize=4)
+def _date(second: int) -> str:
+    return format_datetime(datetime.fromtimestamp(second, UTC))
 
 
 def _message_id(envelope: Envelope, clock: Clock) -> str:

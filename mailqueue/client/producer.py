@@ -49,8 +49,11 @@ class Producer:
 
     def draft(self, message: Sendable | Outgoing, **wishes: Unpack[Wishes]) -> Draft:
         """Check and freeze a message, before anything is stored or locked."""
-        outgoing = message if isinstance(message, Outgoing) else Outgoing(message)
-        return draft(replace(outgoing, **wishes), clock=self._clock, limits=self._limits)
+        if not isinstance(message, Outgoing):
+            message = Outgoing(message, **wishes)
+        elif wishes:
+            message = replace(message, **wishes)
+        return draft(message, clock=self._clock, limits=self._limits)
 
     def drafts(self, messages: Iterable[Sendable | Outgoing]) -> list[Draft]:
         """Check and freeze all of ``messages``; an error has a note that tells which it is of."""
