@@ -37,13 +37,13 @@ def addresses(fields: Fields, *names: str) -> Iterator[str]:
     """
     for name, value in fields:
         if name.lower() in names:
-            yield from _addresses(name, value)
+            if type(value) is str and _PLAIN_LIST.fullmatch(value):
+                yield from _PLAIN_SPEC.findall(value)
+            else:
+                yield from _addresses(name, value)
 
 
 def _addresses(name: str, value: Any) -> Iterator[str]:
-    if type(value) is str and _PLAIN_LIST.fullmatch(value):
-        yield from _PLAIN_SPEC.findall(value)
-        return
     header = value if hasattr(value, "addresses") else _parsed(name, value)
     for defect in header.defects:
         if not _is_harmless(defect):

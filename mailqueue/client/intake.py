@@ -19,7 +19,15 @@ from mailqueue.client.outgoing import Outgoing
 from mailqueue.client.rendering import render
 from mailqueue.clock import MICROSECONDS, Clock
 from mailqueue.errors import ContentError
-from mailqueue.mail.content import Field, UnfitContentError, freeze, split, wire_form
+from mailqueue.mail.content import (
+    Field,
+    Parts,
+    UnfitContentError,
+    complete,
+    digest,
+    split,
+    wire_form,
+)
 from mailqueue.mail.envelope import Envelope
 from mailqueue.outbox.enqueue import Draft
 
@@ -45,22 +53,24 @@ def draft(outgoing: Outgoing, *, clock: Clock, limits: Limits) -> Draft:
         read = _read(outgoing.message, limits)
         envelope = envelope_of(read.fields, sender=outgoing.sender, recipients=outgoing.recipients)
         check_recipients(len(envelope.recipients), limits)
-        content, said = freeze(
+        parts = read.parts or split(read.raw)
+        content = complete(
             read.raw,
+            parts,
             make_message_id=lambda: _message_id(envelope, clock),
             date=_date(now // MICROSECONDS),
-            parts=read.parts,
         )
     except UnfitContentError as error:
         raise ContentError(str(error)) from error
     check_size(content.size, limits)
-    return Draft(envelope, content, _digest(said, envelope), options)
+    said = b"" if options.idempotency_key is None else _digest(digest(parts), envelope)
+    return Draft(envelope, content, said, options)
 
 
 class _Read(NamedTuple):
     raw: bytes
     fields: Fields
-    parts: tuple[list[Field], bytes] | None
+    parts: Parts | None
 
 
 def _read(message: object, limits: Limits) -> _Read:
