@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.message import Message
 from email.utils import format_datetime
@@ -13,6 +12,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from mailqueue.client.envelope import Fields, envelope_of
+from mailqueue.client.glance import plain_envelope
 from mailqueue.client.limits import Limits, check_recipients, check_size
 from mailqueue.client.options import options_of
 from mailqueue.client.outgoing import Outgoing
@@ -20,7 +20,6 @@ from mailqueue.client.rendering import render
 from mailqueue.clock import MICROSECONDS, Clock
 from mailqueue.errors import ContentError
 from mailqueue.mail.content import (
-    Field,
     Parts,
     UnfitContentError,
     complete,
@@ -31,12 +30,8 @@ from mailqueue.mail.content import (
 from mailqueue.mail.envelope import Envelope
 from mailqueue.outbox.enqueue import Draft
 
-_RESENT: Final = b"resent-"
-_ADDRESSING: Final = frozenset(
-    prefix + name
-    for prefix in (b"", _RESENT)
-    for name in (b"date", b"from", b"sender", b"to", b"cc", b"bcc")
-)
+_NAMING: Final = (b"from", b"sender", b"to", b"cc", b"bcc")
+_ADDRESSING: Final = frozenset((*_NAMING, *(b"resent-" + name for name in (b"date", *_NAMING))))
 """The fields that an envelope is read from, and Resent-Date, which tells of another one."""
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
 
@@ -51,7 +46,7 @@ def draft(outgoing: Outgoing, *, clock: Clock, limits: Limits) -> Draft:
     options = options_of(outgoing, now=now)
     try:
         read = _read(outgoing.message, limits)
-        envelope = envelope_of(read.fields, sender=outgoing.sender, recipients=outgoing.recipients)
+        envelope = _envelope(read, outgoing)
         check_recipients(len(envelope.recipients), limits)
         parts = read.parts or split(read.raw)
         content = complete(
@@ -68,6 +63,8 @@ def draft(outgoing: Outgoing, *, clock: Clock, limits: Limits) -> Draft:
 
 
 class _Read(NamedTuple):
+    """A message as bytes, with its header objects, or else with its parts."""
+
     raw: bytes
     fields: Fields
     parts: Parts | None
@@ -78,7 +75,7 @@ def _read(message: object, limits: Limits) -> _Read:
         raw = render(message)
         # The objects, and not the bytes: they have been parsed, and know their local parts.
         return _Read(wire_form(raw), list(message.raw_items()), None)
-    if not isinstance(message, bytes | bytearray | memoryview):
+    if not isinstance(message, (bytes, bytearray, memoryview)):
         given = f"{type(message).__module__}.{type(message).__qualname__}"
         raise ContentError(
             f"a message is an email.message.EmailMessage or bytes, not {given}; "
@@ -86,12 +83,17 @@ def _read(message: object, limits: Limits) -> _Read:
         )
     check_size(len(message), limits)
     raw = wire_form(bytes(message))
-    parts = split(raw)
-    return _Read(raw, _text_fields(parts[0]), parts)
+    return _Read(raw, (), split(raw))
 
 
-def _text_fields(fields: Sequence[Field]) -> Fields:
-    return [_text_field(octets) for name, octets in fields if name in _ADDRESSING]
+def _envelope(read: _Read, outgoing: Outgoing) -> Envelope:
+    sender, recipients, fields = outgoing.sender, outgoing.recipients, read.fields
+    if read.parts is not None:
+        is_header_asked = sender is recipients is None
+        if is_header_asked and (envelope := plain_envelope(read.parts[0])) is not None:
+            return envelope
+        fields = [_text_field(octets) for name, octets in read.parts[0] if name in _ADDRESSING]
+    return envelope_of(fields, sender=sender, recipients=recipients)
 
 
 def _text_field(octets: bytes) -> tuple[str, str]:

@@ -11,7 +11,9 @@ from mailqueue.mail.envelope import Content
 _FIELD_NAME = re.compile(rb"([\x21-\x39\x3b-\x7e]+)[ \t]*:")
 # A field whose folds are plain. A header that is not made of these is read line by line, which
 # knows what to say about it.
-_FIELD = re.compile(rb"(([\x21-\x39\x3b-\x7e]+)[ \t]*:[^\r\n]*\r\n(?:[ \t]+[^\s][^\r\n]*\r\n)*)")
+_FIELD = re.compile(
+    rb"(([\x21-\x39\x3b-\x7e]++)[ \t]*+:[^\r\n]*+\r\n(?:[ \t]++[^\s][^\r\n]*+\r\n)*+)"
+)
 _BLIND = frozenset({b"bcc", b"resent-bcc"})
 _IDENTITY = frozenset({b"message-id", b"date"})
 _UNSAID = _BLIND | _IDENTITY
@@ -86,7 +88,7 @@ def complete(raw: bytes, parts: Parts, *, make_message_id: Callable[[], str], da
     if message_id is None:
         message_id = make_message_id()
         added += b"Message-ID: " + message_id.encode("ascii") + b"\r\n"
-    if not any(name == b"date" for name, _ in kept):
+    if b"date" not in dict(kept):
         added += b"Date: " + date.encode("ascii") + b"\r\n"
     frozen = raw
     if added or len(kept) != len(fields):
@@ -100,7 +102,7 @@ def _kept(fields: list[Field]) -> list[Field]:
     return [
         field
         for field in fields
-        if field[0] not in _BLIND and not (field[0] in _IDENTITY and _is_void(field[1]))
+        if field[0] not in _UNSAID or not (field[0] in _BLIND or _is_void(field[1]))
     ]
 
 
@@ -148,8 +150,10 @@ def split(raw: bytes) -> Parts:
     end = raw.find(b"\r\n\r\n") + 2
     header, body = (raw, b"\r\n") if end == 1 else (raw[:end], raw[end:])
     found = _FIELD.findall(header)
-    if found and sum(len(octets) for octets, _ in found) == len(header):
-        return [(name.lower(), octets) for octets, name in found], body
+    if found:
+        fields, names = zip(*found, strict=True)
+        if b"".join(fields) == header:
+            return [*zip(map(bytes.lower, names), fields, strict=True)], body
     return _split_by_lines(raw)
 
 
