@@ -43,6 +43,9 @@ class AsyncOutbox:
     to one event loop; close it before that ends, with `close` or ``async with``. A verb that is
     cancelled ends when its transaction has: whether that was committed, `status` or the
     same idempotency key tells.
+
+    Into a SQLite file of its own, calls of `enqueue` that come while another is being committed
+    share the next commit. An error of one is none of the others'.
     """
 
     def __init__(

@@ -70,10 +70,19 @@ def enqueue(connection: Connection, drafts: Sequence[Draft], *, now: int) -> lis
     for draft in keyed:
         _check_known(draft, known)
     receipts: list[Receipt] = []
-    iterator = iter(drafts)
-    while batch := _batch(iterator):
-        receipts.extend(_enqueue_batch(connection, batch, known, now))
+    for batch in _batches(drafts):
+        if keyed:
+            receipts.extend(_enqueue_batch(connection, batch, known, now))
+        else:
+            receipts.extend(_insert(connection, batch, now))
     return receipts
+
+
+def _insert(connection: Connection, fresh: Sequence[Draft], now: int) -> list[Receipt]:
+    return [
+        Receipt(number, draft.content.message_id)
+        for number, draft in zip(insert_drafts(connection, fresh, now), fresh, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +112,21 @@ def _check_known(draft: Draft, known: Mapping[str, _Known]) -> None:
         raise IdempotencyError(key, known[key].id)
 
 
+def _batches(drafts: Sequence[Draft]) -> Iterable[Sequence[Draft]]:
+    if len(drafts) == 1:
+        yield drafts
+        return
+    iterator = iter(drafts)
+    while batch := _batch(iterator):
+        yield batch
+
+
 def _batch(drafts: Iterable[Draft]) -> list[Draft]:
     batch: list[Draft] = []
     octets = 0
     for draft in islice(drafts, BATCH_MESSAGES):
         batch.append(draft)
-        octets += draft.content.size
+        octets += len(draft.content.raw)
         if octets >= BATCH_OCTETS:
             break
     return batch
@@ -118,16 +136,12 @@ def _enqueue_batch(
     connection: Connection, batch: Sequence[Draft], known: dict[str, _Known], now: int
 ) -> list[Receipt]:
     fresh = _fresh(batch, known)
-    if not fresh:
-        return [_duplicate(draft, known) for draft in batch]
     drafts = [batch[position] for position in fresh]
-    receipts: dict[int, Receipt] = {}
-    for position, draft, number in zip(
-        fresh, drafts, insert_drafts(connection, drafts, now), strict=True
-    ):
-        receipts[position] = Receipt(number, draft.content.message_id)
+    stored = _insert(connection, drafts, now) if drafts else []
+    receipts = dict(zip(fresh, stored, strict=True))
+    for draft, receipt in zip(drafts, stored, strict=True):
         if (key := draft.options.idempotency_key) is not None:
-            known[key] = _Known(number, draft.content.message_id, draft.digest)
+            known[key] = _Known(receipt.id, receipt.message_id, draft.digest)
     return [
         receipts.get(position) or _duplicate(draft, known) for position, draft in enumerate(batch)
     ]

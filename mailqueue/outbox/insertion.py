@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -11,12 +12,15 @@ from sqlalchemy import Connection, Table, insert
 from sqlalchemy.dialects import sqlite
 
 from mailqueue.mail.lifecycle import State
+from mailqueue.outbox.recipe import own_driver
 from mailqueue.outbox.tables import contents, messages, recipients
 
 if TYPE_CHECKING:
     from mailqueue.outbox.enqueue import Draft
 
 Row: TypeAlias = tuple[Any, ...]
+Pen: TypeAlias = Connection | sqlite3.Connection
+"""What writes: see `own_driver`."""
 
 
 def insert_drafts(connection: Connection, drafts: Sequence[Draft], now: int) -> list[int]:
@@ -24,16 +28,17 @@ def insert_drafts(connection: Connection, drafts: Sequence[Draft], now: int) -> 
 
     ``now`` in epoch microseconds.
     """
+    rows = [_message_row(draft, now) for draft in drafts]
     dialect = connection.dialect
-    is_plain = dialect.name == "sqlite" and dialect.paramstyle == "qmark"
-    insert_messages, write = (_by_driver, _write) if is_plain else (_by_core, _write_by_core)
-    ids = insert_messages(connection, [_message_row(draft, now) for draft in drafts])
-    write(
-        connection,
-        _CONTENT,
-        [(number, draft.content.raw) for number, draft in zip(ids, drafts, strict=True)],
-    )
-    write(connection, _RECIPIENT, _recipient_rows(ids, drafts, now))
+    if dialect.name != "sqlite" or dialect.paramstyle != "qmark":
+        ids = _insert_by_core(connection, rows)
+        _write_by_core(connection, _CONTENT, _content_rows(ids, drafts))
+        _write_by_core(connection, _RECIPIENT, _recipient_rows(ids, drafts, now))
+        return ids
+    pen = own_driver(connection) or connection
+    ids = _insert(pen, rows)
+    _write(pen, _CONTENT, _content_rows(ids, drafts))
+    _write(pen, _RECIPIENT, _recipient_rows(ids, drafts, now))
     return ids
 
 
@@ -60,6 +65,10 @@ def _message_row(draft: Draft, now: int) -> Row:
 
 def _json(tags: Mapping[str, str]) -> str:
     return json.dumps(dict(tags), ensure_ascii=False, sort_keys=True)
+
+
+def _content_rows(ids: Sequence[int], drafts: Sequence[Draft]) -> list[Row]:
+    return [(number, draft.content.raw) for number, draft in zip(ids, drafts, strict=True)]
 
 
 def _recipient_rows(ids: Sequence[int], drafts: Sequence[Draft], now: int) -> list[Row]:
@@ -99,32 +108,36 @@ class _Shape:
         return cls(table, columns, str(compiled))
 
 
-def _by_driver(connection: Connection, rows: Sequence[Row]) -> list[int]:
+def _insert(pen: Pen, rows: Sequence[Row]) -> list[int]:
     """Let SQLite choose the first id, and count on from there.
 
     The first INSERT has taken the write lock, and an AUTOINCREMENT id is above all that were ever
     given: those behind it are free, and stay so until the transaction ends.
     """
-    first: int = connection.exec_driver_sql(_MESSAGE.sql, rows[0]).lastrowid
+    first = _write(pen, _MESSAGE, rows[:1])
     if len(rows) > 1:
-        _write(
-            connection,
-            _NUMBERED_MESSAGE,
-            [(number, *row) for number, row in enumerate(rows[1:], first + 1)],
-        )
+        numbered = [(number, *row) for number, row in enumerate(rows[1:], first + 1)]
+        _write(pen, _NUMBERED_MESSAGE, numbered)
     return [*range(first, first + len(rows))]
 
 
-def _write(connection: Connection, shape: _Shape, rows: list[Row]) -> None:
-    connection.exec_driver_sql(shape.sql, rows if len(rows) > 1 else rows[0])
+def _write(pen: Pen, shape: _Shape, rows: Sequence[Row]) -> int:
+    """Insert ``rows``, and return the id of one that was alone."""
+    if isinstance(pen, Connection):
+        result = pen.exec_driver_sql(shape.sql, [*rows] if len(rows) > 1 else rows[0])
+        return result.lastrowid if len(rows) == 1 else 0
+    if len(rows) > 1:
+        pen.executemany(shape.sql, rows)
+        return 0
+    return pen.execute(shape.sql, rows[0]).lastrowid or 0
 
 
-def _by_core(connection: Connection, rows: Sequence[Row]) -> list[int]:
+def _insert_by_core(connection: Connection, rows: Sequence[Row]) -> list[int]:
     statement = insert(messages).returning(messages.c.id, sort_by_parameter_order=True)
     return [*connection.execute(statement, _named(_MESSAGE, rows)).scalars()]
 
 
-def _write_by_core(connection: Connection, shape: _Shape, rows: list[Row]) -> None:
+def _write_by_core(connection: Connection, shape: _Shape, rows: Sequence[Row]) -> None:
     connection.execute(insert(shape.table), _named(shape, rows))
 
 
