@@ -43,6 +43,11 @@ class Access:
             self._own = (self.write, self.read)
         self._begin_process()
 
+    @property
+    def is_own(self) -> bool:
+        """Whether nobody but the outbox uses its engines."""
+        return bool(self._own)
+
     def prepare(self) -> None:
         """Before each use: see to it, once, that the outbox is there. Raises `OutboxError`."""
         if self._process != os.getpid():
@@ -73,20 +78,29 @@ class Access:
 
 
 class AsyncAccess:
-    """The engines of an `AsyncOutbox`, in one event loop."""
+    """The engines of an `AsyncOutbox`, in one event loop.
+
+    ``write`` is a synchronous one for a SQLite file of the outbox's own: see `Writer`, which
+    closes it.
+    """
 
     def __init__(self, place: str | URL | PathLike[str] | AsyncEngine, busy_timeout: float) -> None:
         self.busy_timeout: Final = busy_timeout
         self._own: tuple[AsyncEngine, ...] = ()
+        self.write: AsyncEngine | Engine
         if isinstance(place, AsyncEngine):
             self.url, self.write, self.read = place.url, place, place
         elif isinstance(place, Engine):
             raise OutboxError("AsyncOutbox takes an AsyncEngine; Outbox takes an Engine")
         else:
             self.url = _absolute(place)
-            self.write = async_write_engine(self.url, busy_timeout=busy_timeout)
             self.read = async_read_engine(self.url, busy_timeout=busy_timeout)
-            self._own = (self.write, self.read)
+            self._own = (self.read,)
+            if database_path(self.url) is not None:
+                self.write = write_engine(self.url, busy_timeout=busy_timeout)
+            else:
+                self.write = async_write_engine(self.url, busy_timeout=busy_timeout)
+                self._own = (self.write, self.read)
         self._lock = asyncio.Lock()
         self._is_prepared = False
 
@@ -104,7 +118,7 @@ class AsyncAccess:
         await asyncio.to_thread(ensure, self.url, busy_timeout=self.busy_timeout, among_others=True)
 
     async def close(self) -> None:
-        """Close the outbox's own connections; an application's engine is left alone."""
+        """Close the outbox's own asynchronous connections; an application's are left alone."""
         for engine in self._own:
             await engine.dispose()
 

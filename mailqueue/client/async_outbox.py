@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar, Unpack
 
-from sqlalchemy import URL, Connection
+from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -23,6 +23,7 @@ from mailqueue.client.configured import read_configuration
 from mailqueue.client.limits import Limits
 from mailqueue.client.outgoing import Outgoing, Sendable, Wishes
 from mailqueue.client.producer import Producer
+from mailqueue.client.writer import Writer, to_its_end
 from mailqueue.clock import Clock, SystemClock
 from mailqueue.failpoint import reach
 from mailqueue.outbox.engine import BUSY_TIMEOUT
@@ -42,6 +43,9 @@ class AsyncOutbox:
     to one event loop; close it before that ends, with `close` or ``async with``. A verb that is
     cancelled ends when its transaction has: whether that was committed, `status` or the
     same idempotency key tells.
+
+    Into a SQLite file of its own, calls of `enqueue` that come while another is being committed
+    share the next commit. An error of one is none of the others'.
     """
 
     def __init__(
@@ -56,6 +60,8 @@ class AsyncOutbox:
         self._producer = Producer(
             self._access.url, limits=limits or Limits(), clock=clock or SystemClock()
         )
+        write = self._access.write
+        self._writer = Writer(write, self._producer) if isinstance(write, Engine) else None
 
     @classmethod
     def from_config(cls, path: Path | str | None = None, *, clock: Clock | None = None) -> Self:
@@ -89,7 +95,7 @@ class AsyncOutbox:
     ) -> MessageStatus:
         """Return how the message of this receipt id stands; raises `UnknownMessageError`."""
         return await self._do(
-            lambda known: self._producer.status(known, message), connection, self._access.read
+            lambda known: self._producer.status(known, message), connection, reads=True
         )
 
     async def cancel(
@@ -97,9 +103,7 @@ class AsyncOutbox:
     ) -> Cancellation:
         """Cancel what still waits of the message, as `Outbox.cancel` does."""
         return await self._do(
-            lambda known: self._producer.cancel(known, message, reason),
-            connection,
-            self._access.write,
+            lambda known: self._producer.cancel(known, message, reason), connection
         )
 
     async def create(self) -> None:
@@ -108,6 +112,8 @@ class AsyncOutbox:
 
     async def close(self) -> None:
         """Close the connections; harmless when repeated."""
+        if self._writer is not None:
+            await self._writer.close()
         await self._access.close()
 
     async def __aenter__(self) -> Self:
@@ -128,9 +134,13 @@ class AsyncOutbox:
     ) -> list[Receipt]:
         if not drafts:
             return []
-        receipts = await self._do(
-            lambda known: self._producer.store(known, drafts), connection, self._access.write
-        )
+        if connection is None and self._writer is not None:
+            await self._access.prepare()
+            receipts = await self._writer.store(drafts)
+        else:
+            receipts = await self._do(
+                lambda known: self._producer.store_and_ring(known, drafts), connection
+            )
         if connection is None:
             reach("after", "enqueue-commit")
         return receipts
@@ -139,35 +149,24 @@ class AsyncOutbox:
         self,
         work: Callable[[Connection], T],
         given: AsyncTransaction | None,
-        engine: AsyncEngine,
+        *,
+        reads: bool = False,
     ) -> T:
         if given is not None:
             with translating(self._access.url, callers_transaction=True):
                 callers = await _connection(given)
                 return await callers.run_sync(self._producer.join, work)
         await self._access.prepare()
-        return await _to_its_end(self._in_own(engine, work))
+        engine = self._access.read if reads else self._access.write
+        if isinstance(engine, AsyncEngine):
+            return await to_its_end(asyncio.ensure_future(self._in_own(engine, work)))
+        assert self._writer is not None
+        return await self._writer.run(work)
 
     async def _in_own(self, engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
         with translating(self._access.url):
             async with engine.begin() as own:
                 return await own.run_sync(work)
-
-
-async def _to_its_end(transaction: Coroutine[Any, Any, T]) -> T:
-    """Await ``transaction``, and if cancelled meanwhile, first let it commit or roll back.
-
-    SQL that runs is not stopped by a cancelled await: it would be left to a connection
-    that nobody waits for, with the write lock in its hand.
-    """
-    running = asyncio.create_task(transaction)
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        if not running.cancelled():
-            running.exception()  # looked at, so that asyncio does not report it as lost
-        raise
 
 
 async def _connection(given: AsyncTransaction) -> AsyncConnection:

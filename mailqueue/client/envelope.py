@@ -34,7 +34,7 @@ _ONCE = frozenset({"resent-date", "resent-from"})
 
 
 def _prefix(fields: Fields) -> str:
-    resent = [name.lower() for name, _ in fields if name.lower() in _RESENT]
+    resent = [lowered for name, _ in fields if (lowered := name.lower()) in _RESENT]
     if any(resent.count(name) > 1 for name in _ONCE):
         raise ContentError(
             "the message was resent more than once, so its header does not tell who sends it to "

@@ -18,6 +18,16 @@ _registry = HeaderRegistry()
 _ENCODED_WORD = re.compile(r"=\?[^?\s]+\?[bqBQ]\?[^?\s]*\?=")
 _STAND_IN = "\ue000"
 
+# What nearly every field looks like, and what the parser makes of it at a hundred times the cost:
+# addresses and names in plain ASCII. Words have no = and no ?, which encoded words are made of,
+# and quoted names no @, so that every @ belongs to an address.
+_WORD = r"[A-Za-z0-9!#$%&'*+/^_`{|}~-]++"
+_SPEC = rf"{_WORD}(?:\.{_WORD})*+@{_WORD}(?:\.{_WORD})*+"
+_NAME = rf'(?:{_WORD}(?: {_WORD})*+|"[A-Za-z0-9 ,.;:()<>!#$%&\'*+/^_-]*+") '
+_MAILBOX = rf"(?:{_SPEC}|(?:{_NAME})?<{_SPEC}>)"
+_PLAIN_LIST = re.compile(rf"{_MAILBOX}(?:,(?:\r\n)?[ \t]?{_MAILBOX})*")
+_PLAIN_SPEC = re.compile(_SPEC)
+
 
 def addresses(fields: Fields, *names: str) -> Iterator[str]:
     """Yield the addresses in all fields called ``names`` (in lower case), in their order.
@@ -27,7 +37,10 @@ def addresses(fields: Fields, *names: str) -> Iterator[str]:
     """
     for name, value in fields:
         if name.lower() in names:
-            yield from _addresses(name, value)
+            if type(value) is str and _PLAIN_LIST.fullmatch(value):
+                yield from _PLAIN_SPEC.findall(value)
+            else:
+                yield from _addresses(name, value)
 
 
 def _addresses(name: str, value: Any) -> Iterator[str]:

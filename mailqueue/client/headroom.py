@@ -14,6 +14,10 @@ from mailqueue.outbox.volume import queued_octets, stored_octets
 
 MEASURED_EVERY = 5.0
 """Seconds that a reading is good for."""
+DISK_READ_EVERY = 0.25
+"""Seconds, because others fill a disk faster than anybody fills the queue."""
+DISK_PART = 16
+"""This part of what stays free may be admitted between two readings of the disk."""
 SHARE = 0.02
 """The most of a producer's time that may go into counting what is queued."""
 
@@ -26,6 +30,10 @@ class Headroom:
     SQLite file: only where that exceeds the limit are the queued messages counted, and the
     longer that takes the less often. Mail that was rolled back counts until the next reading.
 
+    The free disk is read several times a second, and whenever much has been admitted: what
+    slips through between two readings is little beside the half of the floor that the daemon
+    keeps to itself. Nothing is refused on a reading that is not of this moment.
+
     Threads share it without a lock. A lock held while the database is asked would stop the
     event loop of asynchronous producers; two readings at once do no harm.
     """
@@ -37,26 +45,41 @@ class Headroom:
         self._stored_until = float("-inf")
         self._queued = 0
         self._queued_until = float("-inf")
+        self._free = 0
+        self._free_until = float("-inf")
+        self._free_for = 0
 
     def admit(self, connection: Connection, octets: int, path: Path | None) -> None:
         """Let ``octets`` more in, or raise `LimitError`; ``path`` is the SQLite file's, if any."""
         self._check_disk(octets, path)
         self._check_queued(connection, octets)
 
+    def give_back(self, octets: int) -> None:
+        """Take back what was let in and then not stored."""
+        self._free += octets
+        self._queued -= octets
+        if self._stored is not None:
+            self._stored -= octets
+
     def _check_disk(self, octets: int, path: Path | None) -> None:
         floor = self._limits.free_disk
         if floor is None or path is None:
             return
-        disk = os.statvfs(path.parent)
-        free = disk.f_bavail * disk.f_frsize
-        if free - octets < floor:
+        now = self._clock.monotonic()
+        if now >= self._free_until or octets > self._free_for or self._free - octets < floor:
+            self._free = _free_octets(path)
+            self._free_until = now + DISK_READ_EVERY
+            self._free_for = floor // DISK_PART
+        if self._free - octets < floor:
             raise LimitError(
-                f"the disk of {path} has {free:,} octets free, and {floor:,} must stay free "
+                f"the disk of {path} has {self._free:,} octets free, and {floor:,} must stay free "
                 "(free_disk); nothing was stored. Make room, or lower the limit: "
                 + place_of("free_disk"),
                 limit=floor,
-                actual=free,
+                actual=self._free,
             )
+        self._free -= octets
+        self._free_for -= octets
 
     def _check_queued(self, connection: Connection, octets: int) -> None:
         limit = self._limits.queued_size
@@ -88,3 +111,8 @@ class Headroom:
             took = self._clock.monotonic() - now
             self._queued_until = now + max(MEASURED_EVERY, took / SHARE)
         return self._queued
+
+
+def _free_octets(path: Path) -> int:
+    disk = os.statvfs(path.parent)
+    return disk.f_bavail * disk.f_frsize

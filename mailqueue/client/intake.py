@@ -8,18 +8,31 @@ import socket
 from datetime import UTC, datetime
 from email.message import Message
 from email.utils import format_datetime
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from mailqueue.client.envelope import Fields, envelope_of
+from mailqueue.client.glance import plain_envelope
 from mailqueue.client.limits import Limits, check_recipients, check_size
 from mailqueue.client.options import options_of
 from mailqueue.client.outgoing import Outgoing
 from mailqueue.client.rendering import render
 from mailqueue.clock import MICROSECONDS, Clock
 from mailqueue.errors import ContentError
-from mailqueue.mail.content import UnfitContentError, freeze, split, wire_form
+from mailqueue.mail.content import (
+    Parts,
+    UnfitContentError,
+    complete,
+    digest,
+    split,
+    wire_form,
+)
 from mailqueue.mail.envelope import Envelope
 from mailqueue.outbox.enqueue import Draft
 
+_NAMING: Final = (b"from", b"sender", b"to", b"cc", b"bcc")
+_ADDRESSING: Final = frozenset((*_NAMING, *(b"resent-" + name for name in (b"date", *_NAMING))))
+"""The fields that an envelope is read from, and Resent-Date, which tells of another one."""
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
 
 
@@ -32,26 +45,37 @@ def draft(outgoing: Outgoing, *, clock: Clock, limits: Limits) -> Draft:
     now = clock.now()
     options = options_of(outgoing, now=now)
     try:
-        raw, fields = _read(outgoing.message, limits)
-        envelope = envelope_of(fields, sender=outgoing.sender, recipients=outgoing.recipients)
+        read = _read(outgoing.message, limits)
+        envelope = _envelope(read, outgoing)
         check_recipients(len(envelope.recipients), limits)
-        content, said = freeze(
-            raw,
+        parts = read.parts or split(read.raw)
+        content = complete(
+            read.raw,
+            parts,
             make_message_id=lambda: _message_id(envelope, clock),
-            date=format_datetime(datetime.fromtimestamp(now / MICROSECONDS, UTC)),
+            date=_date(now // MICROSECONDS),
         )
     except UnfitContentError as error:
         raise ContentError(str(error)) from error
     check_size(content.size, limits)
-    return Draft(envelope, content, _digest(said, envelope), options)
+    said = b"" if options.idempotency_key is None else _digest(digest(parts), envelope)
+    return Draft(envelope, content, said, options)
 
 
-def _read(message: object, limits: Limits) -> tuple[bytes, Fields]:
+class _Read(NamedTuple):
+    """A message as bytes, with its header objects, or else with its parts."""
+
+    raw: bytes
+    fields: Fields
+    parts: Parts | None
+
+
+def _read(message: object, limits: Limits) -> _Read:
     if isinstance(message, Message):
         raw = render(message)
         # The objects, and not the bytes: they have been parsed, and know their local parts.
-        return wire_form(raw), list(message.raw_items())
-    if not isinstance(message, bytes | bytearray | memoryview):
+        return _Read(wire_form(raw), list(message.raw_items()), None)
+    if not isinstance(message, (bytes, bytearray, memoryview)):
         given = f"{type(message).__module__}.{type(message).__qualname__}"
         raise ContentError(
             f"a message is an email.message.EmailMessage or bytes, not {given}; "
@@ -59,12 +83,27 @@ def _read(message: object, limits: Limits) -> tuple[bytes, Fields]:
         )
     check_size(len(message), limits)
     raw = wire_form(bytes(message))
-    return raw, [_text_field(octets) for _, octets in split(raw)[0]]
+    return _Read(raw, (), split(raw))
+
+
+def _envelope(read: _Read, outgoing: Outgoing) -> Envelope:
+    sender, recipients, fields = outgoing.sender, outgoing.recipients, read.fields
+    if read.parts is not None:
+        is_header_asked = sender is recipients is None
+        if is_header_asked and (envelope := plain_envelope(read.parts[0])) is not None:
+            return envelope
+        fields = [_text_field(octets) for name, octets in read.parts[0] if name in _ADDRESSING]
+    return envelope_of(fields, sender=sender, recipients=recipients)
 
 
 def _text_field(octets: bytes) -> tuple[str, str]:
     name, _, value = octets.decode("utf-8", "surrogateescape").partition(":")
     return name.rstrip(" \t"), value.strip()
+
+
+@lru_cache(maxsize=4)
+def _date(second: int) -> str:
+    return format_datetime(datetime.fromtimestamp(second, UTC))
 
 
 def _message_id(envelope: Envelope, clock: Clock) -> str:

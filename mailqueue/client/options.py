@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from mailqueue.client.outgoing import Outgoing
@@ -29,6 +30,8 @@ _RELAY = re.compile(r"(?=.{1,63}\Z)[a-z0-9]+(?:[_-][a-z0-9]+)*")
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_PRIORITIES = {priority.name.lower(): priority for priority in Priority}
+_NO_WISHES = Options(tags=MappingProxyType({}))
 
 
 def options_of(outgoing: Outgoing, *, now: int) -> Options:
@@ -37,6 +40,8 @@ def options_of(outgoing: Outgoing, *, now: int) -> Options:
     ``expires_in`` counts from ``send_at``, or from ``now`` where that is later. Raises
     `OptionError`.
     """
+    if _wishes_nothing(outgoing):
+        return _NO_WISHES
     send_at = _instant(outgoing.send_at)
     return Options(
         relay=_relay(outgoing.relay),
@@ -46,6 +51,18 @@ def options_of(outgoing: Outgoing, *, now: int) -> Options:
         expires_at=_deadline(outgoing.expires_in, max(now, send_at or now)),
         tags=_tags(outgoing.tags),
         idempotency_key=_key(outgoing.idempotency_key),
+    )
+
+
+def _wishes_nothing(outgoing: Outgoing) -> bool:
+    return (
+        outgoing.idempotency_key is None
+        and outgoing.tags is None
+        and outgoing.relay is None
+        and outgoing.send_at is None
+        and outgoing.expires_in is None
+        and outgoing.priority is Priority.NORMAL
+        and outgoing.on_doubt is OnDoubt.RETRY
     )
 
 
@@ -90,8 +107,7 @@ def _relay(name: Any) -> str:
 
 
 def _priority(given: Any) -> Priority:
-    by_name = {priority.name.lower(): priority for priority in Priority}
-    known = by_name.get(given, given) if isinstance(given, str) else given
+    known = _PRIORITIES.get(given, given) if isinstance(given, str) else given
     return _named(Priority, "priority", known)
 
 

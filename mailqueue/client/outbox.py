@@ -150,11 +150,23 @@ class Outbox:
     def _store(self, drafts: list[Draft], connection: Transaction | None) -> list[Receipt]:
         if not drafts:
             return []
-        receipts = self._do(
-            lambda known: self._producer.store(known, drafts), connection, self._access.write
-        )
+        if connection is None and self._access.is_own:
+            receipts = self._store_in_own(drafts)
+        else:
+            receipts = self._do(
+                lambda known: self._producer.store_and_ring(known, drafts),
+                connection,
+                self._access.write,
+            )
         if connection is None:
             reach("after", "enqueue-commit")
+        return receipts
+
+    def _store_in_own(self, drafts: list[Draft]) -> list[Receipt]:
+        self._access.prepare()
+        with translating(self._access.url), self._access.write.begin() as own:
+            receipts = self._producer.store(own, drafts)
+        self._producer.ring()
         return receipts
 
     def _do(self, work: Callable[[Connection], T], given: Transaction | None, engine: Engine) -> T:

@@ -25,7 +25,7 @@ from mailqueue.clock import Clock
 from mailqueue.errors import OptionError, OutboxBusyError, UnknownMessageError
 from mailqueue.failpoint import reach
 from mailqueue.outbox.acts import GREATEST_ID
-from mailqueue.outbox.doorbell import ring_after_commit
+from mailqueue.outbox.doorbell import ring_after_commit, ring_resolved
 from mailqueue.outbox.enqueue import Draft, Receipt, enqueue
 from mailqueue.outbox.location import database_path, describe
 from mailqueue.outbox.lookup import MessageStatus, status
@@ -49,8 +49,11 @@ class Producer:
 
     def draft(self, message: Sendable | Outgoing, **wishes: Unpack[Wishes]) -> Draft:
         """Check and freeze a message, before anything is stored or locked."""
-        outgoing = message if isinstance(message, Outgoing) else Outgoing(message)
-        return draft(replace(outgoing, **wishes), clock=self._clock, limits=self._limits)
+        if not isinstance(message, Outgoing):
+            message = Outgoing(message, **wishes)
+        elif wishes:
+            message = replace(message, **wishes)
+        return draft(message, clock=self._clock, limits=self._limits)
 
     def drafts(self, messages: Iterable[Sendable | Outgoing]) -> list[Draft]:
         """Check and freeze all of ``messages``; an error has a note that tells which it is of."""
@@ -67,24 +70,30 @@ class Producer:
         return drafts
 
     def store(self, connection: Connection, drafts: list[Draft]) -> list[Receipt]:
-        """Store ``drafts``, and wake the daemon when that is committed.
+        """Store ``drafts``; the daemon is to be woken when that is committed.
 
         Raises `LimitError`, `IdempotencyError` and `OutboxError`.
         """
-        octets = sum(each.content.size for each in drafts)
+        octets = sum(len(each.content.raw) for each in drafts)
         self._headroom.admit(connection, octets, self.path)
         try:
-            receipts = enqueue(connection, drafts, now=self._clock.now())
-        except IntegrityError as error:
-            if "idempotency_key" not in str(error.orig):
-                raise
-            raise OutboxBusyError(
-                f"{describe(self.url)} got a message with the same idempotency key from someone "
-                "else at this moment; roll back and try again, to get its receipt"
-            ) from error
-        ring_after_commit(connection)
+            receipts = self._insert(connection, drafts)
+        except BaseException:
+            self._headroom.give_back(octets)
+            raise
         reach("before", "enqueue-commit")
         return receipts
+
+    def store_and_ring(self, connection: Connection, drafts: list[Draft]) -> list[Receipt]:
+        """Store ``drafts``, and wake the daemon whenever somebody else commits that."""
+        receipts = self.store(connection, drafts)
+        ring_after_commit(connection)
+        return receipts
+
+    def ring(self) -> None:
+        """Wake the daemon, for what has been committed."""
+        if self.path is not None:
+            ring_resolved(self.path)
 
     def status(self, connection: Connection, message: int) -> MessageStatus:
         """Return how ``message`` stands; raises `UnknownMessageError`."""
@@ -103,6 +112,17 @@ class Producer:
             check(connection)
             self._joined_schema_is_known = True
         return work(connection)
+
+    def _insert(self, connection: Connection, drafts: list[Draft]) -> list[Receipt]:
+        try:
+            return enqueue(connection, drafts, now=self._clock.now())
+        except IntegrityError as error:
+            if "idempotency_key" not in str(error.orig):
+                raise
+            raise OutboxBusyError(
+                f"{describe(self.url)} got a message with the same idempotency key from someone "
+                "else at this moment; roll back and try again, to get its receipt"
+            ) from error
 
 
 def _check_keys(drafts: Iterable[Draft]) -> None:

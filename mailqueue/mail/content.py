@@ -9,11 +9,18 @@ from collections.abc import Callable
 from mailqueue.mail.envelope import Content
 
 _FIELD_NAME = re.compile(rb"([\x21-\x39\x3b-\x7e]+)[ \t]*:")
+# A field whose folds are plain. A header that is not made of these is read line by line, which
+# knows what to say about it.
+_FIELD = re.compile(
+    rb"(([\x21-\x39\x3b-\x7e]++)[ \t]*+:[^\r\n]*+\r\n(?:[ \t]++[^\s][^\r\n]*+\r\n)*+)"
+)
 _BLIND = frozenset({b"bcc", b"resent-bcc"})
 _IDENTITY = frozenset({b"message-id", b"date"})
+_UNSAID = _BLIND | _IDENTITY
 _BARE_CR_OR_LF = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 # Spelled out, because the engine seeks a literal several times faster than ={15}.
 _PYTHON_BOUNDARY = re.compile(rb"===============\d+==")
+_BOUNDARY_BEGINS = b"==============="
 _MESSAGE_ID = re.compile(rb"<[^<>\s]+>")
 
 MAX_LINE_OCTETS = 998
@@ -26,6 +33,8 @@ class UnfitContentError(ValueError):
 
 Field = tuple[bytes, bytes]
 """A header field: its name in lower case, and all of its octets, folds and last CRLF included."""
+Parts = tuple[list[Field], bytes]
+"""A message taken apart: its header fields, and its body with the empty line before it."""
 
 
 def wire_form(raw: bytes) -> bytes:
@@ -53,32 +62,61 @@ def _mixed_line_ends(raw: bytes) -> UnfitContentError:
 
 
 def freeze(raw: bytes, *, make_message_id: Callable[[], str], date: str) -> tuple[Content, bytes]:
-    """Check ``raw`` (CRLF line ends) and return it ready for the wire, with its digest.
+    """Check ``raw`` (CRLF line ends) and return it ready for the wire, with its `digest`.
+
+    As `complete` does it. Raises `UnfitContentError`.
+    """
+    parts = split(raw)
+    content = complete(raw, parts, make_message_id=make_message_id, date=date)
+    return content, digest(parts)
+
+
+def complete(raw: bytes, parts: Parts, *, make_message_id: Callable[[], str], date: str) -> Content:
+    """Check ``raw``, which is made of ``parts``, and return it ready for the wire.
 
     Bcc and Resent-Bcc are taken out; Message-ID and Date are added where they are missing
     (RFC 5322 section 3.6), from ``make_message_id`` (with angle brackets) and ``date``.
-    The digest tells whether two messages say the same: it leaves Message-ID, Date
-    and the boundaries that Python draws at random aside. Raises `UnfitContentError`.
+    Raises `UnfitContentError`.
     """
     if (nul := raw.find(b"\0")) != -1:
         raise UnfitContentError(f"the content has a NUL at octet {nul}, which SMTP cannot carry")
     _check_line_lengths(raw)
-    fields, body = split(raw)
-    kept = [field for field in fields if field[0] not in _BLIND and not _is_void(field)]
+    fields, body = parts
+    kept = _kept(fields)
     message_id = _message_id(kept)
     added = b""
     if message_id is None:
         message_id = make_message_id()
         added += b"Message-ID: " + message_id.encode("ascii") + b"\r\n"
-    if not any(name == b"date" for name, _ in kept):
+    if b"date" not in dict(kept):
         added += b"Date: " + date.encode("ascii") + b"\r\n"
-    header = b"".join(octets for _, octets in kept)
-    frozen = raw if len(kept) == len(fields) and not added else header + added + body
-    utf8_header = not header.isascii()
-    if utf8_header:
-        _check_utf8(header)
-    content = Content(frozen, message_id, utf8_header or not body.isascii(), utf8_header)
-    return content, _digest(kept, body)
+    frozen = raw
+    if added or len(kept) != len(fields):
+        frozen = b"".join(octets for _, octets in kept) + added + body
+    eight_bit = not frozen.isascii()
+    utf8_header = eight_bit and _has_utf8(kept)
+    return Content(frozen, message_id, eight_bit, utf8_header)
+
+
+def _kept(fields: list[Field]) -> list[Field]:
+    return [
+        field
+        for field in fields
+        if field[0] not in _UNSAID or not (field[0] in _BLIND or _is_void(field[1]))
+    ]
+
+
+def _is_void(octets: bytes) -> bool:
+    """Whether a Message-ID or Date says nothing: as good as missing."""
+    return not octets.partition(b":")[2].strip()
+
+
+def _has_utf8(fields: list[Field]) -> bool:
+    header = b"".join(octets for _, octets in fields)
+    if header.isascii():
+        return False
+    _check_utf8(header)
+    return True
 
 
 def _check_utf8(header: bytes) -> None:
@@ -104,11 +142,22 @@ def _check_line_lengths(raw: bytes) -> None:
         start = end + 1
 
 
-def split(raw: bytes) -> tuple[list[Field], bytes]:
+def split(raw: bytes) -> Parts:
     """Return the header fields of ``raw`` (CRLF line ends), and the body with its empty line.
 
     Raises `UnfitContentError` for a header line that is neither a field nor a continuation.
     """
+    end = raw.find(b"\r\n\r\n") + 2
+    header, body = (raw, b"\r\n") if end == 1 else (raw[:end], raw[end:])
+    found = _FIELD.findall(header)
+    if found:
+        fields, names = zip(*found, strict=True)
+        if b"".join(fields) == header:
+            return [*zip(map(bytes.lower, names), fields, strict=True)], body
+    return _split_by_lines(raw)
+
+
+def _split_by_lines(raw: bytes) -> Parts:
     fields: list[Field] = []
     start = 0
     while True:
@@ -153,12 +202,6 @@ def _checked(fields: list[Field]) -> list[Field]:
     return fields
 
 
-def _is_void(field: Field) -> bool:
-    """Whether it is a Message-ID or Date that says nothing: as good as missing."""
-    name, octets = field
-    return name in _IDENTITY and not octets.partition(b":")[2].strip()
-
-
 def _message_id(fields: list[Field]) -> str | None:
     for name, octets in fields:
         if name == b"message-id":
@@ -168,15 +211,27 @@ def _message_id(fields: list[Field]) -> str | None:
     return None
 
 
-def _digest(fields: list[Field], body: bytes) -> bytes:
+def digest(parts: Parts) -> bytes:
+    """Return what tells whether two messages say the same.
+
+    It leaves Bcc, Message-ID, Date and the boundaries that Python draws at random aside.
+    """
+    fields, body = parts
+    said = [octets for name, octets in fields if name not in _UNSAID]
+    if _BOUNDARY_BEGINS not in body and not any(_BOUNDARY_BEGINS in octets for octets in said):
+        summary = hashlib.sha256(b"".join(said))
+        summary.update(body)
+        return summary.digest()
+    return _digest_with_boundaries([*said, body])
+
+
+def _digest_with_boundaries(said: list[bytes]) -> bytes:
     summary = hashlib.sha256()
     boundaries: dict[bytes, bytes] = {}
 
     def numbered(found: re.Match[bytes]) -> bytes:
         return boundaries.setdefault(found[0], b"boundary %d" % len(boundaries))
 
-    for name, octets in fields:
-        if name not in _IDENTITY:
-            summary.update(_PYTHON_BOUNDARY.sub(numbered, octets))
-    summary.update(_PYTHON_BOUNDARY.sub(numbered, body))
+    for octets in said:
+        summary.update(_PYTHON_BOUNDARY.sub(numbered, octets))
     return summary.digest()

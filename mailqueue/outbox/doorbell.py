@@ -9,22 +9,19 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from mailqueue.outbox.bells import KIND, address_of, ring_bells
 from mailqueue.outbox.location import opened_path, sidecar
 
 MODE = 0o660
 """Whoever may write the database may ring."""
-_KIND = "bell"
-# sockaddr_un holds 108 bytes on Linux and 104 elsewhere, with a NUL at the end.
-_LONGEST_ADDRESS = 103
 _RINGS_AT_ONCE = 1000
 
 
@@ -35,37 +32,20 @@ def ring(path: Path) -> None:
     look as if it were not.
     """
     with suppress(OSError, ValueError):
-        _ring(Path(os.path.realpath(path)))
+        ring_resolved(Path(os.path.realpath(path)))
 
 
-def _ring(path: Path) -> None:
-    beginning = f"{path.name}.{_KIND}-"
-    bells = [name for name in os.listdir(path.parent) if name.startswith(beginning)]
-    if not bells:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.setblocking(False)
-        for name in bells:
-            # One that is full has been rung often enough; one without rights is not for us.
-            with suppress(OSError):
-                _ring_one(sender, path.with_name(name))
-
-
-def _ring_one(sender: socket.socket, bell: Path) -> None:
-    with _address(bell) as address:
-        try:
-            sender.sendto(b"\0", address)
-        except ConnectionRefusedError:
-            # Nobody has it bound: its daemon was killed. Workers' names are not used again.
-            if stat.S_ISSOCK(bell.lstat().st_mode):
-                bell.unlink()
+def ring_resolved(path: Path) -> None:
+    """Do as `ring` for a path that is known to hold no links."""
+    with suppress(OSError, ValueError):
+        ring_bells(path)
 
 
 class Doorbell:
     """The daemon's end. Starting or stopping it twice, or stopping it unstarted, is harmless."""
 
     def __init__(self, path: Path, worker: str) -> None:
-        self._path = sidecar(path, _KIND, worker)
+        self._path = sidecar(path, KIND, worker)
         self._socket: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -104,29 +84,13 @@ def _bind(path: Path) -> socket.socket:
     bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         bell.setblocking(False)
-        with _address(path) as address:
+        with address_of(path) as address:
             bell.bind(address)
         path.chmod(MODE)  # bind takes the umask off
     except OSError:
         bell.close()
         raise
     return bell
-
-
-@contextmanager
-def _address(path: Path) -> Iterator[str]:
-    """Yield an address for the socket ``path``, whose directory may be deeper than addresses go.
-
-    On Linux a long path is named through the open directory; elsewhere it raises `OSError`.
-    """
-    if len(os.fsencode(path)) <= _LONGEST_ADDRESS:
-        yield str(path)
-        return
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
-    finally:
-        os.close(directory)
 
 
 _ASKED = "mailqueue.ring"
@@ -173,10 +137,10 @@ def _on_rollback(connection: Connection) -> None:
 
 def _on_begin(connection: Connection) -> None:
     if (path := connection.info.pop(_COMMITTING, None)) is not None:
-        ring(path)
+        ring_resolved(path)
 
 
 def _on_checkin(_connection: object, record: ConnectionPoolEntry) -> None:
     record.info.pop(_ASKED, None)
     if (path := record.info.pop(_COMMITTING, None)) is not None:
-        ring(path)
+        ring_resolved(path)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from mailqueue.errors import IdempotencyError
 from mailqueue.mail.doubt import OnDoubt
 from mailqueue.mail.envelope import Content, Envelope
-from mailqueue.mail.lifecycle import State
 from mailqueue.mail.priority import Priority
-from mailqueue.outbox.tables import DEFAULT_RELAY, contents, messages, recipients
+from mailqueue.outbox.insertion import insert_drafts
+from mailqueue.outbox.tables import DEFAULT_RELAY, messages
 
 BATCH_OCTETS = 8 * 1024 * 1024
 """Contents are inserted in groups of about this size: a statement is held in memory whole."""
@@ -37,7 +35,10 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A checked message, ready to be stored. ``digest`` identifies what it says and to whom."""
+    """A checked message, ready to be stored.
+
+    ``digest`` identifies what it says and to whom; only one with an idempotency key needs it.
+    """
 
     envelope: Envelope
     content: Content
@@ -64,14 +65,24 @@ def enqueue(connection: Connection, drafts: Sequence[Draft], *, now: int) -> lis
     The caller's transaction decides when they become visible to a daemon. Raises
     `IdempotencyError` where a key was used before for something else; nothing is written then.
     """
-    known = _known(connection, drafts)
-    for draft in drafts:
+    keyed = [draft for draft in drafts if draft.options.idempotency_key is not None]
+    known = _known(connection, keyed) if keyed else {}
+    for draft in keyed:
         _check_known(draft, known)
     receipts: list[Receipt] = []
-    iterator = iter(drafts)
-    while batch := _batch(iterator):
-        receipts.extend(_enqueue_batch(connection, batch, known, now))
+    for batch in _batches(drafts):
+        if keyed:
+            receipts.extend(_enqueue_batch(connection, batch, known, now))
+        else:
+            receipts.extend(_insert(connection, batch, now))
     return receipts
+
+
+def _insert(connection: Connection, fresh: Sequence[Draft], now: int) -> list[Receipt]:
+    return [
+        Receipt(number, draft.content.message_id)
+        for number, draft in zip(insert_drafts(connection, fresh, now), fresh, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +112,21 @@ def _check_known(draft: Draft, known: Mapping[str, _Known]) -> None:
         raise IdempotencyError(key, known[key].id)
 
 
+def _batches(drafts: Sequence[Draft]) -> Iterable[Sequence[Draft]]:
+    if len(drafts) == 1:
+        yield drafts
+        return
+    iterator = iter(drafts)
+    while batch := _batch(iterator):
+        yield batch
+
+
 def _batch(drafts: Iterable[Draft]) -> list[Draft]:
     batch: list[Draft] = []
     octets = 0
     for draft in islice(drafts, BATCH_MESSAGES):
         batch.append(draft)
-        octets += draft.content.size
+        octets += len(draft.content.raw)
         if octets >= BATCH_OCTETS:
             break
     return batch
@@ -115,90 +135,33 @@ def _batch(drafts: Iterable[Draft]) -> list[Draft]:
 def _enqueue_batch(
     connection: Connection, batch: Sequence[Draft], known: dict[str, _Known], now: int
 ) -> list[Receipt]:
-    fresh = list(_fresh(batch, known))
-    ids = _insert_messages(connection, fresh, now)
-    if fresh:
-        connection.execute(
-            insert(contents),
-            [
-                {"message_id": number, "raw": draft.content.raw}
-                for number, draft in zip(ids, fresh, strict=True)
-            ],
-        )
-        connection.execute(insert(recipients), _recipient_rows(ids, fresh, now))
-    stored = {id(draft): number for number, draft in zip(ids, fresh, strict=True)}
-    for number, draft in zip(ids, fresh, strict=True):
+    fresh = _fresh(batch, known)
+    drafts = [batch[position] for position in fresh]
+    stored = _insert(connection, drafts, now) if drafts else []
+    receipts = dict(zip(fresh, stored, strict=True))
+    for draft, receipt in zip(drafts, stored, strict=True):
         if (key := draft.options.idempotency_key) is not None:
-            known[key] = _Known(number, draft.content.message_id, draft.digest)
-    return [_receipt(draft, stored, known) for draft in batch]
+            known[key] = _Known(receipt.id, receipt.message_id, draft.digest)
+    return [
+        receipts.get(position) or _duplicate(draft, known) for position, draft in enumerate(batch)
+    ]
 
 
-def _fresh(batch: Sequence[Draft], known: Mapping[str, _Known]) -> Iterable[Draft]:
+def _fresh(batch: Sequence[Draft], known: Mapping[str, _Known]) -> list[int]:
+    """Return where in ``batch`` those stand whose key is new, or who have none."""
     seen: set[str] = set()
-    for draft in batch:
+    fresh: list[int] = []
+    for position, draft in enumerate(batch):
         key = draft.options.idempotency_key
         if key is not None:
             if key in known or key in seen:
                 continue
             seen.add(key)
-        yield draft
+        fresh.append(position)
+    return fresh
 
 
-def _insert_messages(connection: Connection, fresh: Sequence[Draft], now: int) -> list[int]:
-    if not fresh:
-        return []
-    rows = [_message_row(draft, now) for draft in fresh]
-    if len(rows) == 1:
-        result = connection.execute(insert(messages), rows[0])
-        key = result.inserted_primary_key
-        assert key is not None
-        return [key[0]]
-    statement = insert(messages).returning(messages.c.id, sort_by_parameter_order=True)
-    return list(connection.execute(statement, rows).scalars())
-
-
-def _message_row(draft: Draft, now: int) -> dict[str, Any]:
-    options, content = draft.options, draft.content
-    return {
-        "enqueued_at": now,
-        "header_message_id": content.message_id,
-        "sender": draft.envelope.sender,
-        "size": content.size,
-        "recipient_count": len(draft.envelope.recipients),
-        "eight_bit": content.eight_bit,
-        "utf8_header": content.utf8_header,
-        "relay": options.relay,
-        "priority": int(options.priority),
-        "on_doubt": str(options.on_doubt),
-        "send_at": options.send_at,
-        "expires_at": options.expires_at,
-        "tags": json.dumps(dict(options.tags), ensure_ascii=False, sort_keys=True),
-        "idempotency_key": options.idempotency_key,
-        "digest": draft.digest if options.idempotency_key is not None else None,
-    }
-
-
-def _recipient_rows(ids: Sequence[int], fresh: Sequence[Draft], now: int) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for number, draft in zip(ids, fresh, strict=True):
-        options = draft.options
-        starts_at = max(now, options.send_at or now)
-        common = {
-            "message_id": number,
-            "state": str(State.QUEUED),
-            "relay": options.relay,
-            "priority": int(options.priority),
-            "due_at": starts_at,
-            "lifetime_from": starts_at,
-            "expires_at": options.expires_at,
-        }
-        rows.extend({**common, "address": address} for address in draft.envelope.recipients)
-    return rows
-
-
-def _receipt(draft: Draft, stored: Mapping[int, int], known: Mapping[str, _Known]) -> Receipt:
-    if (number := stored.get(id(draft))) is not None:
-        return Receipt(number, draft.content.message_id)
+def _duplicate(draft: Draft, known: Mapping[str, _Known]) -> Receipt:
     _check_known(draft, known)
     key = draft.options.idempotency_key
     assert key is not None

@@ -102,7 +102,7 @@ class _Fault:
         text = str(self.error)
         if f"no such table: {PREFIX}" in text:
             return SchemaMissingError, _Fault.missing
-        if "column" in text and PREFIX in self.statement:
+        if "column" in text and (PREFIX in self.statement or PREFIX in text):
             return SchemaOutdatedError, _Fault.outdated
         return None
 

@@ -59,6 +59,14 @@ def opened_path(connection: Connection) -> Path | None:
     """
     if connection.dialect.name != "sqlite":
         return None
+    # What a connection has open does not change as long as it is open.
+    if _OPENED not in connection.info:
+        connection.info[_OPENED] = _ask_for_path(connection)
+    opened: Path | None = connection.info[_OPENED]
+    return opened
+
+
+def _ask_for_path(connection: Connection) -> Path | None:
     for _, name, file in connection.exec_driver_sql("PRAGMA database_list"):
         if name == "main" and file:
             return Path(os.path.realpath(file))
@@ -82,6 +90,7 @@ def sidecar(path: Path, kind: str, worker: str) -> Path:
     return real.with_name(f"{real.name}.{kind}-{worker}")
 
 
+_OPENED = "mailqueue.opened"
 _FORMS = "use sqlite:///relative/outbox.db or sqlite:////absolute/outbox.db"
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import multiprocessing
 import os
 import socket
 import stat
@@ -117,6 +118,43 @@ async def test_the_bell_of_a_dead_daemon_is_removed(path: Path, listener: Listen
     await listener.wait()
 
     assert not dead.exists()
+
+
+async def test_a_bell_hung_later_is_found(path: Path, listener: Listener) -> None:
+    """The directory is remembered only as long as it does not change."""
+    os.utime(path.parent, (0, 0))
+    ring(path)
+    await listener.wait()
+    later = Listener(path, "w2")
+    later.bell.start(later.wake)
+    ring(path)
+    await later.wait()
+    later.bell.stop()
+
+
+async def test_a_directory_that_has_just_changed_is_not_remembered(
+    path: Path, listener: Listener
+) -> None:
+    """A time stamp is too coarse to tell two bells apart that are hung at once."""
+    ring(path)
+    await listener.wait()
+    before = path.parent.stat()
+    later = Listener(path, "w2")
+    later.bell.start(later.wake)
+    os.utime(path.parent, ns=(before.st_atime_ns, before.st_mtime_ns))
+    ring(path)
+    await later.wait()
+    later.bell.stop()
+
+
+async def test_a_child_rings_too(path: Path, listener: Listener) -> None:
+    """A process that was forked after its parent has rung is heard as well."""
+    ring(path)
+    await listener.wait()
+    child = multiprocessing.get_context("fork").Process(target=ring, args=(path,))
+    child.start()
+    await listener.wait()
+    await asyncio.to_thread(child.join, PATIENCE)
 
 
 async def test_only_sockets_are_removed(path: Path, listener: Listener) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, Row, select
+from sqlalchemy import Connection, Engine, Row, create_engine, delete, select
 
 from mailqueue.errors import IdempotencyError
 from mailqueue.mail.doubt import OnDoubt
@@ -16,6 +16,7 @@ from mailqueue.outbox.enqueue import BATCH_MESSAGES, BATCH_OCTETS, Draft, Option
 from mailqueue.outbox.tables import contents, messages, recipients
 from tests.support.rows import NOW, SECOND
 
+TABLES = (messages, contents, recipients)
 CONTENT = Content(b"Subject: hello\r\n\r\nhello\r\n", "<1@example.org>")
 
 
@@ -157,6 +158,36 @@ def test_large_contents(connection: Connection) -> None:
     rows = connection.execute(select(contents.c.message_id, contents.c.raw))
     stored = {row.message_id: row.raw for row in rows}
     assert [stored[receipt.id] for receipt in receipts] == raws
+
+
+def test_by_any_paramstyle_the_same_is_stored(engine: Engine) -> None:
+    """Where the short way of SQLite cannot be gone, SQLAlchemy's own statements store the same."""
+    drafts = [
+        make_draft("a@x", "b@x", tags={"a": "b"}, idempotency_key="k"),
+        make_draft(send_at=NOW + SECOND, priority=Priority.HIGH),
+        make_draft(),
+    ]
+    found = []
+    for paramstyle in ("qmark", "named"):
+        other = create_engine(engine.url, paramstyle=paramstyle)
+        with other.connect() as connection:
+            receipts = enqueue(connection, drafts, now=NOW)
+            rows = [connection.execute(select(each)).all() for each in TABLES]
+            found.append((receipts, rows))
+            connection.rollback()
+        other.dispose()
+    assert found[0] == found[1]
+    assert [len(rows) for rows in found[0][1]] == [3, 3, 4]
+
+
+def test_ids_go_on_where_others_were_deleted(connection: Connection) -> None:
+    """No id is given twice, also in a list, whose ids are counted on from its first."""
+    first, *_ = enqueue(connection, [make_draft()] * 3, now=NOW)
+    connection.execute(delete(messages))
+    again = enqueue(connection, [make_draft()] * 3, now=NOW)
+    (last,) = enqueue(connection, [make_draft()], now=NOW)
+    numbers = [receipt.id for receipt in (*again, last)]
+    assert numbers == [first.id + offset for offset in (3, 4, 5, 6)]
 
 
 def test_nothing(connection: Connection) -> None:
