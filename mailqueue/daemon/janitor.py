@@ -58,6 +58,15 @@ class DiskFloor:
         return found.f_bavail * found.f_frsize
 
 
+def floor_of(free_disk: int) -> int:
+    """Return what must stay free for the daemon, where producers must leave ``free_disk`` bytes.
+
+    Half of it: they stop first, so that what was accepted can still be sent and its results
+    written.
+    """
+    return free_disk // 2
+
+
 @dataclass(frozen=True, slots=True)
 class Upkeep:
     """How long finished mail is kept, in seconds, and what must stay free."""
