@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 
-class Duration(click.ParamType):
-    """Takes ``30s``, ``15m``, ``2h`` or ``5d``; gives seconds."""
+def seconds(text: str) -> float:
+    """Return ``30s``, ``15m``, ``2h`` or ``5d`` in seconds; raises `click.BadParameter`."""
+    from mailqueue.config.values import parse_duration
 
-    name = "duration"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Return ``value`` in seconds."""
-        from mailqueue.config.values import parse_duration
-
-        try:
-            return parse_duration(value)
-        except ValueError as error:
-            self.fail(f"{value!r} {error}", param, ctx)
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} {error}") from None
 
 
-DURATION = Duration()
+DURATION = seconds
+"""The type of an option that takes a length of time."""

@@ -14,9 +14,7 @@ from mailqueue.outbox.tables import DEFAULT_RELAY
 
 def surroundings(connection: Connection, access: Access) -> Surroundings:
     """Return the relays as the daemon shows them, and the time."""
-    return Surroundings(
-        relays.load(connection), access.default_relay, now=SystemClock().now()
-    )
+    return Surroundings(relays.load(connection), access.default_relay, now=SystemClock().now())
 
 
 def relay_name(name: str, around: Surroundings) -> str:

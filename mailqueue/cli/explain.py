@@ -19,7 +19,9 @@ _ENHANCED: Final = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 @config_option
 @database_option
 @click.argument("words", nargs=-1, required=True, metavar="CODE|REPLY|ID")
-@click.option("--message", "is_message", is_flag=True, help="It is an ID, also if it looks like a code.")
+@click.option(
+    "--message", "is_message", is_flag=True, help="It is an ID, also if it looks like a code."
+)
 @json_option
 def explain(
     config_file: str | None,

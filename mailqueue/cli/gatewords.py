@@ -67,7 +67,7 @@ def _finished(told: Told, around: Surroundings) -> str:
             why = f"{_said(told, around)}; rule {rule}: {explanation(rule) or 'not known here'}"
         case _:
             why = _said(told, around) or "no reply is on record"
-    return f"nothing holds it: it is {status.state} since{when}: {why}"
+    return f"nothing holds it any more: {status.state}{when}: {why}"
 
 
 def _leased(gate: Gate, told: Told, around: Surroundings) -> str:
@@ -139,7 +139,9 @@ def _elsewhere(gate: Gate, told: Told) -> str:
         case Hold.DISK_LOW:
             return "the disk is nearly full: the daemon takes up nothing, to write its results"
         case Hold.SESSIONS_BUSY:
-            return f"all sessions are busy: {way.under_way} messages are under way, {way.room} may be"
+            return (
+                f"all sessions are busy: {way.under_way} messages are under way, {way.room} may be"
+            )
     ahead = f", with {told.ahead} before it" if told.ahead else ""
     by = f", through {way.stand_in} while its own relay is paused" if _is_diverted(way) else ""
     return f"nothing holds it: it is due{ahead}{by}"
@@ -180,4 +182,4 @@ def advice(told: Told, of: Story) -> Iterator[str]:
         case Hold.DISK_LOW:
             yield "make room on its disk; `mailqueue prune` removes what is finished and old"
         case Hold.FINISHED if told.story.status.state in (State.FAILED, State.EXPIRED):
-            yield f"`mailqueue show {number}` has every attempt; `mailqueue retry {number}` begins anew"
+            yield f"`mailqueue show {number}` has every attempt, `mailqueue retry {number}` begins anew"

@@ -212,5 +212,3 @@ def as_object(told: Told, held: Held) -> dict[str, Any]:
         "goes_at": iso(told.goes_at),
         "gives_up_at": iso(told.gives_up_at),
     }
-
-

@@ -24,16 +24,17 @@ _DECIDING: Final = (
     Stage.DATA,
     Stage.END_OF_DATA,
 )
+_DONE: Final = frozenset(range(200, 300))
 _GOES_ON: Final = {
-    Stage.GREETING: (2,),
-    Stage.EHLO: (2,),
-    Stage.STARTTLS: (2,),
-    Stage.AUTH: (2, 3),
-    Stage.MAIL: (2,),
-    Stage.RCPT: (2,),
-    Stage.DATA: (3,),
+    Stage.GREETING: {220},
+    Stage.EHLO: _DONE,
+    Stage.STARTTLS: {220},
+    Stage.AUTH: _DONE | {334},
+    Stage.MAIL: _DONE,
+    Stage.RCPT: _DONE,
+    Stage.DATA: {354},
 }
-"""First digits that let the conversation go on at a stage, so that nothing is judged there."""
+"""Replies that let the conversation go on at a stage, so that nothing is judged there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def rulings(reply: Reply) -> Iterator[Ruling]:
     """Yield what `judge` makes of ``reply``, stages with the same verdict together."""
     found: dict[Verdict | None, list[Stage]] = {}
     for stage in _DECIDING:
-        goes_on = reply.code // 100 in _GOES_ON.get(stage, ())
+        goes_on = reply.code in _GOES_ON.get(stage, ())
         verdict = None if goes_on else judge(Evidence(stage, reply))
         found.setdefault(verdict, []).append(stage)
     for verdict, stages in found.items():

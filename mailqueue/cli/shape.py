@@ -37,9 +37,7 @@ _UNFINISHED = [str(state) for state in State if not state.is_final]
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Rows, at most."
 )
 @json_option
-def shape(
-    access: Access, side: str, states: tuple[str, ...], limit: int, as_json: bool
-) -> None:
+def shape(access: Access, side: str, states: tuple[str, ...], limit: int, as_json: bool) -> None:
     """Show how old the mail is that waits, and where it goes.
 
     As Postfix's qshape: one row per domain, the largest first, and how many recipients have
@@ -73,9 +71,7 @@ def _grid(side: str, rows: list[tuple[str, Ages]]) -> Grid:
 
     ends = [*map(str, MINUTES), f"{MINUTES[-1]}+"]
     numbers = ("T", *ends, "Later")
-    cells = [
-        (name, *map(str, (ages.total, *ages.counts, ages.later))) for name, ages in rows
-    ]
+    cells = [(name, *map(str, (ages.total, *ages.counts, ages.later))) for name, ages in rows]
     return Grid((side.title(), *numbers), cells, numbers=frozenset(numbers))
 
 

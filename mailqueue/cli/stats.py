@@ -71,7 +71,7 @@ def stats(access: Access, by: str, since: float, limit: int, as_json: bool) -> N
     if as_json:
         show_json(_object(line, by, since, around) for line in shown)
         return
-    rows = [(line.name, *_cells(line, since, around)) for line in shown]
+    rows = [(line.name, *cells(line, since, around)) for line in shown]
     show(Grid((by.title(), *_LATELY, *_NOW), rows, numbers=frozenset((*_LATELY, *_NOW))))
 
 
@@ -118,7 +118,8 @@ def _size(line: Line) -> int:
     return line.lately.ended + line.lately.deferred + line.lately.in_doubt + line.waiting.total
 
 
-def _cells(line: Line, since: float, around: Surroundings) -> Iterator[str]:
+def cells(line: Line, since: float, around: Surroundings) -> Iterator[str]:
+    """Yield what is told of ``line`` as text, in the order of the headings."""
     lately, waiting = line.lately, line.waiting
     yield str(lately.sent)
     yield f"{_rate(line, since) * 60:.1f}"

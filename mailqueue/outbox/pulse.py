@@ -64,5 +64,3 @@ def _pulse(worker: Worker, path: Path | None, now: int, patience: float) -> Puls
 def stalled(found: Iterable[Pulse]) -> list[Pulse]:
     """Return those of ``found`` that are neither heard of nor proven dead."""
     return [pulse for pulse in found if pulse.life is Life.STALLED]
-
-

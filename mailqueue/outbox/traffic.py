@@ -101,8 +101,9 @@ def traffic(connection: Connection, *, since: int, by: By = By.RELAY) -> dict[st
 def expired(connection: Connection, *, since: int, by: By = By.RELAY) -> dict[str, int]:
     """Return how many expired at ``since`` or later while they waited, by name.
 
-    Those that were given up after an attempt are among the `traffic`. Walks all recipients, for no index has the times of their ends: a third of a second for a
-    million. Too much for what is asked every second.
+    Those that were given up after an attempt are among the `traffic`. Walks all recipients, for
+    no index has the times of their ends: a third of a second for a million. Too much for what
+    is asked every second.
     """
     found: defaultdict[str, int] = defaultdict(int)
     for (name,) in connection.execute(_EXPIRED[by], {"since": since}):
@@ -150,9 +151,11 @@ def _tried(by: By) -> Select[*tuple[Any, ...]]:
         what = _what().label("what")
         counted = select(attempts.c.relay, what, func.count()).where(*recent)
         return counted.group_by(attempts.c.relay, what)
-    return select(recipients.c.address, _what(), literal(1)).join_from(
-        attempts, recipients
-    ).where(*recent)
+    return (
+        select(recipients.c.address, _what(), literal(1))
+        .join_from(attempts, recipients)
+        .where(*recent)
+    )
 
 
 def _expired(by: By) -> Select[*tuple[Any, ...]]:
