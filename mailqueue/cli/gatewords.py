@@ -76,8 +76,8 @@ def _leased(gate: Gate, told: Told, around: Surroundings) -> str:
     whom = f"worker {status.worker}{_life(told.worker)}"
     if gate.hold is Hold.LEASE_ENDED:
         return (
-            f"the lease of {whom} ended {around.when(until)} without a result: a daemon settles it, "
-            "and until one runs it stays so"
+            f"the lease of {whom} ended {around.when(until)} without a result: a daemon settles "
+            "it, and until one runs it stays so"
         )
     dot = told.facts.dot_at
     stage = "" if dot is None else f"; its final dot was announced {around.when(dot)}"
@@ -182,4 +182,4 @@ def advice(told: Told, of: Story) -> Iterator[str]:
         case Hold.DISK_LOW:
             yield "make room on its disk; `mailqueue prune` removes what is finished and old"
         case Hold.FINISHED if told.story.status.state in (State.FAILED, State.EXPIRED):
-            yield f"`mailqueue show {number}` has every attempt, `mailqueue retry {number}` begins anew"
+            yield f"`mailqueue show {number}` has it all, `mailqueue retry {number}` begins anew"

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 
 
+MOST = 1024
+"""Characters of a cell that a terminal gets: as many as of any reply are kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """Rows of text under ``headings``, those in ``numbers`` to the right.
@@ -72,7 +76,12 @@ def _padded(cell: str, width: int, is_number: bool) -> str:
 
 
 def drawn(grid: Grid, *, width: int, colour: bool) -> str:
-    """Return ``grid`` as a table for a terminal of ``width`` columns."""
+    """Return ``grid`` as a table for a terminal of ``width`` columns.
+
+    Where not even the headings fit, each row is written as a list of its own.
+    """
+    if sum(len(one_line(heading)) + 2 for heading in grid.headings) > width:
+        return "\n".join(_listed(grid))
     from rich.console import Console
 
     written = StringIO()
@@ -87,6 +96,21 @@ def drawn(grid: Grid, *, width: int, colour: bool) -> str:
     return written.getvalue()
 
 
+def _listed(grid: Grid) -> Iterator[str]:
+    names = [one_line(heading) for heading in grid.headings]
+    width = max(map(len, names))
+    for row in grid.rows:
+        yield from (
+            f"{name:<{width}}  {_shortened(cell)}" for name, cell in zip(names, row, strict=True)
+        )
+        yield ""
+
+
+def _shortened(cell: str) -> str:
+    text = one_line(cell)
+    return text if len(text) <= MOST else f"{text[:MOST]}..."
+
+
 def table(grid: Grid) -> Table:
     """Return ``grid`` as rich draws it. Cells are text and never markup: ``[red]`` stays so."""
     from rich.table import Table
@@ -99,5 +123,5 @@ def table(grid: Grid) -> Table:
             Text(one_line(heading)), overflow="fold", justify="right" if is_number else "left"
         )
     for row in grid.rows:
-        made.add_row(*(Text(one_line(cell)) for cell in row))
+        made.add_row(*(Text(_shortened(cell)) for cell in row))
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ def sql(access: Access, statement: str, as_json: bool, as_csv: bool, timeout: fl
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv: only one of them can be had")
-    text = click.get_text_stream("stdin").read() if statement == "-" else statement
+    text = sys.stdin.read() if statement == "-" else statement
     found = _answer(access, text.strip().rstrip(";"), timeout)
     if as_json:
         show_json(

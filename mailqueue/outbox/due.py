@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, case, func, select, union_all
+from sqlalchemy import Connection, Select, bindparam, case, func, select, union_all
 
 from mailqueue.mail.priority import Priority
 from mailqueue.outbox.reap import live_relays
@@ -67,19 +67,14 @@ def oldest(connection: Connection, *, now: int) -> Oldest | None:
     Whatever name and priority it has, and whoever has it leased: by one seek for each name and
     priority, however many wait.
     """
-    found = [
-        Oldest(row.due_at, row.message_id)
+    rows = (
+        connection.execute(_FIRST, {"queue": queue, "priority": int(priority)}).one_or_none()
         for queue in live_relays(connection)
         for priority in Priority
-        if (row := _first(connection, queue, priority)) is not None
-    ]
+    )
+    found = (Oldest(row.due_at, row.message_id) for row in rows if row is not None)
     first = min(found, key=lambda one: one.due_at, default=None)
     return None if first is None or first.due_at > now else first
-
-
-def _first(connection: Connection, queue: str, priority: Priority) -> Row[Any] | None:
-    given = {"queue": queue, "priority": int(priority)}
-    return connection.execute(_FIRST, given).one_or_none()
 
 
 _FIRST = (

@@ -25,7 +25,7 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: what it is, how it is, and what to do where that is not well."""
+    """One thing that was looked at: how it is, and what to do where that is not well."""
 
     grade: Grade
     what: str
