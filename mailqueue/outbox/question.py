@@ -81,7 +81,9 @@ def _explained(error: DBAPIError | sqlite3.Error) -> QuestionError:
     cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        if code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY):
+        # Some statements are refused while they are read, with no code of its own for it.
+        is_refused = code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY)
+        if is_refused or str(cause) == "not authorized":
             return WritingError(_REFUSED)
         if code == sqlite3.SQLITE_INTERRUPT:
             return TooLongError("it took too long and was stopped; --timeout gives it more time")
