@@ -110,9 +110,16 @@ def open_by(path: Path, *, proc: Path = _PROC) -> Iterator[str]:
     wanted = str(path)
     for process in sorted(proc.glob("[0-9]*")):
         try:
-            links = [os.readlink(link) for link in (process / "fd").iterdir()]
+            has_it = any(_leads_to(link) == wanted for link in (process / "fd").iterdir())
             name = (process / "comm").read_text("utf-8", "replace").strip()
         except OSError:
             continue
-        if wanted in links:
+        if has_it:
             yield f"{name} ({process.name})"
+
+
+def _leads_to(link: Path) -> str | None:
+    try:
+        return os.readlink(link)
+    except OSError:  # closed since it was listed
+        return None
