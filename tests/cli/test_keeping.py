@@ -158,7 +158,7 @@ def test_a_schedule_that_can_be_judged(invoke: Invoke, tmp_path: Path) -> None:
         ["4", "20m", "35m"],
         ["5", "(the", "last)", "24m", "59m"],
     ]
-    assert lines[-1][:4] == ["given", "up", "after", "1h"]
+    assert lines[-1][:4] == ["given", "up", "after", "1h;"]
     assert second.startswith("mail for slow:")
     only = invoke("config", "backoff", "--relay", "slow", "--json", "--config", file).stdout
     steps = [json.loads(line) for line in only.splitlines()]

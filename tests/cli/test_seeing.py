@@ -46,10 +46,10 @@ def test_stats_by_relay(invoke: Invoke, url: str) -> None:
     result = invoke("stats", "--database", url)
     head, default, main, total = (line.split() for line in result.stdout.splitlines())
     assert head[:2] == ["RELAY", "SENT"]
-    assert default[:12] == ["default", *"0 0.0 0 0 0 0 1 2 0 0 1".split()]
+    assert default[:12] == ["default", *["0", "0.0", "0", "0", "0", "0", "1", "2", "0", "0", "1"]]
     assert default[12] == "1m"
-    assert main == ["main", *"1 0.0 1 1 0 1 0 0 0 0 0 -".split()]
-    assert total[:12] == ["total", *"1 0.0 1 1 0 1 1 2 0 0 1".split()]
+    assert main == ["main", *["1", "0.0", "1", "1", "0", "1", "0", "0", "0", "0", "0", "-"]]
+    assert total[:12] == ["total", *["1", "0.0", "1", "1", "0", "1", "1", "2", "0", "0", "1"]]
 
 
 @pytest.mark.usefixtures("past")
@@ -88,8 +88,22 @@ def test_shape(invoke: Invoke, url: str) -> None:
     head, total, two, one = (
         line.split() for line in invoke("shape", "--database", url).stdout.splitlines()
     )
-    assert head == "DOMAIN T 5 10 20 40 80 160 320 640 1280 1280+ LATER".split()
-    assert total == "TOTAL 3 3 0 0 0 0 0 0 0 0 0 0".split()
+    assert head == [
+        "DOMAIN",
+        "T",
+        "5",
+        "10",
+        "20",
+        "40",
+        "80",
+        "160",
+        "320",
+        "640",
+        "1280",
+        "1280+",
+        "LATER",
+    ]
+    assert total == ["TOTAL", "3", "3", "0", "0", "0", "0", "0", "0", "0", "0", "0", "0"]
     assert two[:3] == ["two.example", "2", "2"]
     assert one[:3] == ["one.example", "1", "1"]
     (sender, whole) = objects(
@@ -135,12 +149,15 @@ def test_top_on_a_pipe_is_one_look(invoke: Invoke, engine: Engine, url: str) -> 
 def _on_a_terminal(url: str, until: bytes, key: bytes) -> tuple[bytes, int]:
     """Run `top` on a terminal, press ``key`` once ``until`` has appeared; what it showed."""
     ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "mailqueue", "top", "--database", url]
     process = subprocess.Popen(
-        [sys.executable, "-m", "mailqueue", "top", "--database", url],
-        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        [sys.executable, "-c", _WITH_A_TERMINAL, *command],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "200", "LINES": "40"},
-        preexec_fn=lambda: _take_terminal(theirs),
-    )  # fmt: skip
+    )
     os.close(theirs)
     shown, pressed = b"", False
     try:
@@ -156,11 +173,11 @@ def _on_a_terminal(url: str, until: bytes, key: bytes) -> tuple[bytes, int]:
     return shown, process.wait(timeout=30)
 
 
-def _take_terminal(terminal: int) -> None:
-    import fcntl
-    import termios
-
-    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+# Ctrl-C is a signal only to those whose own terminal this is.
+_WITH_A_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 
 @pytest.mark.usefixtures("past")

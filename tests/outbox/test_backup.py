@@ -107,7 +107,7 @@ def test_breaking_off_leaves_nothing(reading: Connection, tmp_path: Path) -> Non
 
 def test_a_directory_that_is_not_there(reading: Connection, tmp_path: Path) -> None:
     """The error names the file that could not be made."""
-    with pytest.raises(BackupError, match="nowhere/copy.db"):
+    with pytest.raises(BackupError, match=r"nowhere/copy\.db"):
         backup(reading, tmp_path / "nowhere" / "copy.db")
 
 
