@@ -139,7 +139,7 @@ def test_tables_of_another_version(invoke: Invoke, old: Engine, url: str, comman
 
 
 def test_a_schedule_that_can_be_judged(invoke: Invoke, tmp_path: Path) -> None:
-    """Each attempt with its pause and when it comes; relays that share a schedule stand together."""
+    """Each attempt with its pause and when it comes; relays of one schedule stand together."""
     file = tmp_path / "config.toml"
     file.write_text(
         '[daemon]\ndefault_relay = "main"\n[backoff]\njitter = 0\ngive_up = "1h"\n'

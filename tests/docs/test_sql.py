@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
@@ -22,7 +23,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "sql.md").read_text("utf-8")
 DIALECTS = ("sqlite",)
 """The databases that the recipes are run on here."""
 NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
-ENDED_OK, REFUSED = {"state": State.SENT}, {"state": State.FAILED, "last_code": 550}
+ENDED_OK: dict[str, Any] = {"state": State.SENT}
+REFUSED: dict[str, Any] = {"state": State.FAILED, "last_code": 550}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def _fill(connection: Connection) -> None:
     now = SystemClock().now()
     before, trouble = now - 60 * rows.SECOND, {"stage": "auth", "code": 535, "text": "no"}
     rows.add_relay(connection, "default", breaker="open", is_default=True, **trouble)
-    done = {"enqueued_at": before, "tags": '{"order": "42"}'}
+    done: dict[str, Any] = {"enqueued_at": before, "tags": '{"order": "42"}'}
     rows.add_message(connection, "ok@one.example", "ok2@one.example", recipient=ENDED_OK, **done)
     failed = rows.add_message(
         connection, "ada@example.net",
@@ -121,7 +123,7 @@ EXPECTED = {
     "The mail of one order, by its tag": [1, 2],
 }
 """What each recipe finds: whole rows, or the column that tells them apart."""
-_SHOWN = {
+_SHOWN: dict[str, Callable[[Any], Any]] = {
     "Everything about one address": lambda row: row.what,
     "What is stuck behind a relay": lambda row: (row.relay, row.breaker, row.recipients),
     "What may have been sent twice": lambda row: row.recipient,
