@@ -10,7 +10,7 @@ from mailqueue.config import Config, Loaded, RelaySettings
 from mailqueue.daemon.database import Database
 from mailqueue.daemon.dispatcher import Dispatcher, Pace
 from mailqueue.daemon.herald import Herald
-from mailqueue.daemon.janitor import DiskFloor, Janitor, Upkeep
+from mailqueue.daemon.janitor import DiskFloor, Janitor, Upkeep, floor_of
 from mailqueue.daemon.keeper import Keeper
 from mailqueue.daemon.reception import Reception
 from mailqueue.daemon.recorder import Recorder
@@ -109,9 +109,7 @@ def _pace(config: Config) -> Pace:
 
 
 def _upkeep(config: Config, path: Path | None) -> Upkeep:
-    # Half of what producers must leave: they stop first, so that what was accepted can
-    # still be sent and its results written.
-    disk = None if path is None else DiskFloor(path.parent, config.limits.free_disk // 2)
+    disk = None if path is None else DiskFloor(path.parent, floor_of(config.limits.free_disk))
     return Upkeep(config.retention.contents, config.retention.messages, disk)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from mailqueue.cli.access import config_option
+from mailqueue.cli.grid import json_option
 from mailqueue.cli.output import printable
 
 
@@ -39,3 +40,19 @@ def show(config_file: str | None) -> None:
 
     loaded = load(config_file)
     click.echo(f"# {printable(loaded.source)}\n\n{printable(describe(loaded.config))}", nl=False)
+
+
+@config.command()
+@config_option
+@click.option("--relay", metavar="NAME", help="Only the schedule of this relay's mail.")
+@json_option
+def backoff(config_file: str | None, relay: str | None, as_json: bool) -> None:
+    """Show when mail is tried again, as a timetable.
+
+    For a message that is deferred each time: each attempt, the pause before it and how long after
+    the first it comes, as long as the longest and the shortest that chance allows.
+    """
+    from mailqueue.cli.timetable import show_schedules
+    from mailqueue.config import load
+
+    show_schedules(load(config_file, with_secrets=False).config, relay, as_json=as_json)

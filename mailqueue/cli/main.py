@@ -30,6 +30,28 @@ _SECTIONS: Sections = {
         "release": Entry("mailqueue.cli.act:release", "Let a held message go on."),
         "cancel": Entry("mailqueue.cli.act:cancel", "Withdraw a message that is not sent yet."),
     },
+    "Seeing": {
+        "stats": Entry(
+            "mailqueue.cli.stats:stats", "Count what was sent, put off and refused, and what waits."
+        ),
+        "shape": Entry(
+            "mailqueue.cli.shape:shape", "Show how old the mail is that waits, and where it goes."
+        ),
+        "reasons": Entry(
+            "mailqueue.cli.reasons:reasons", "Group what relays say, the most frequent first."
+        ),
+        "explain": Entry(
+            "mailqueue.cli.explain:explain", "Explain a reply, or what holds a message."
+        ),
+        "top": Entry("mailqueue.cli.top:top", "Watch the queue at work."),
+        "sql": Entry("mailqueue.cli.sql:sql", "Ask the outbox in SQL, and change nothing."),
+    },
+    "Keeping": {
+        "check": Entry("mailqueue.cli.check:check", "Say whether all is well, for monitoring."),
+        "doctor": Entry("mailqueue.cli.doctor:doctor", "Look for what is wrong with the set-up."),
+        "backup": Entry("mailqueue.cli.backup:backup", "Copy the outbox while it is in use."),
+        "prune": Entry("mailqueue.cli.prune:prune", "Remove what is finished and old."),
+    },
     "Upkeep": {
         "config": Entry("mailqueue.cli.config:config", "Check or show the configuration."),
         "db": Entry("mailqueue.cli.db:db", "Create, upgrade or check the tables."),

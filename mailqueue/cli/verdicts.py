@@ -57,11 +57,12 @@ def explanation(rule: str) -> str | None:
 
 
 def _hint(evidence: Evidence, verdict: Verdict, relay: str) -> str:
-    keys = _keys_to_look_at(evidence, verdict)
+    keys = keys_to_look_at(evidence, verdict)
     return f"; look at {keys} under [relays.{relay}]" if keys else ""
 
 
-def _keys_to_look_at(evidence: Evidence, verdict: Verdict) -> str:
+def keys_to_look_at(evidence: Evidence, verdict: Verdict) -> str:
+    """Return the settings of a relay that may be at fault, in words; empty where none may."""
     if verdict.rule is Rule.AUTHENTICATION_REQUIRED:
         return "username, password_file, auth and tls"
     match evidence:

@@ -20,12 +20,14 @@ from mailqueue.events import (
     DiskLow,
     Emit,
     LeaseReaped,
+    LogPinned,
     Pruned,
     RecipientExpired,
     RelayUnknown,
 )
 from mailqueue.failpoint import reach
 from mailqueue.outbox import reap
+from mailqueue.outbox.checkpoint import Checkpoint, log_size
 from mailqueue.outbox.locks import clear, is_dead, is_locked
 from mailqueue.outbox.prune import Pruned as Batch
 from mailqueue.outbox.prune import Retention, prune, reclaim
@@ -38,6 +40,8 @@ SETTLE_SECONDS = 2.0
 """How often leases, deadlines and strange relay names are looked at."""
 CLEAR_SECONDS = 60.0
 """How often dead workers and outlived mail are looked for."""
+LOG_PINNED = 64 * 1024 * 1024
+"""How large SQLite's log may grow for somebody's long reading before it is told (bytes)."""
 FORGET_SECONDS = 86_400.0
 """After so long a worker that left no lock to prove its death is forgotten."""
 
@@ -56,6 +60,15 @@ class DiskFloor:
         except OSError:
             return None
         return found.f_bavail * found.f_frsize
+
+
+def floor_of(free_disk: int) -> int:
+    """Return what must stay free for the daemon, where producers must leave ``free_disk`` bytes.
+
+    Half of it: they stop first, so that what was accepted can still be sent and its results
+    written.
+    """
+    return free_disk // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +104,7 @@ class Janitor(Service):
         self._clock = clock
         self._cleared_at = clock.monotonic()
         self._disk_is_low = False
+        self._log_is_pinned = False
         self._strangers: frozenset[str] = frozenset()
 
     async def _run(self) -> None:
@@ -183,8 +197,15 @@ class Janitor(Service):
         await self._forget_silent()
         await self._prune()
         reach("before", "checkpoint")
-        await self._database.checkpoint()
+        self._watch_log(await self._database.checkpoint())
         reach("after", "checkpoint")
+
+    def _watch_log(self, done: Checkpoint) -> None:
+        """Say once that somebody keeps the log from being emptied, until it has been."""
+        size = 0 if self._path is None or not done.busy else log_size(self._path)
+        if size > LOG_PINNED and not self._log_is_pinned:
+            self.emit(LogPinned(size))
+        self._log_is_pinned = size > LOG_PINNED or (self._log_is_pinned and done.busy)
 
     async def _forget_silent(self) -> None:
         since = self._clock.now() - microseconds(FORGET_SECONDS)

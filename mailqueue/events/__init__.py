@@ -107,6 +107,13 @@ class DiskLow:
 
 
 @dataclass(frozen=True, slots=True)
+class LogPinned:
+    """SQLite's log cannot be emptied for somebody's long reading. ``size`` in bytes."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class PartFailed:
     """A part of the daemon raised what it should not; it goes on."""
 
@@ -180,6 +187,7 @@ Event = (
     | DatabaseTrouble
     | DatabaseRecovered
     | DiskLow
+    | LogPinned
     | PartFailed
     | ProcessEnded
     | Started

@@ -59,8 +59,10 @@ def _worded(event: events.Event) -> Line:
             return _lifetime(event)
         case events.Reloaded() | events.ReloadRefused():
             return _configuration(event)
-        case events.DatabaseTrouble() | events.DatabaseRecovered() | events.DiskLow():
+        case events.DatabaseTrouble() | events.DatabaseRecovered():
             return _database(event)
+        case events.DiskLow() | events.LogPinned():
+            return _space(event)
         case events.PartFailed(part, error):
             text = f"{part}: unexpected {type(error).__name__}: {error}; it goes on"
             return Line(logging.ERROR, text, {"part": part, "error": repr(error)})
@@ -168,7 +170,7 @@ def _configuration(event: events.Reloaded | events.ReloadRefused) -> Line:
 
 
 def _database(
-    event: events.DatabaseTrouble | events.DatabaseRecovered | events.DiskLow,
+    event: events.DatabaseTrouble | events.DatabaseRecovered,
 ) -> Line:
     match event:
         case events.DatabaseTrouble(what, error):
@@ -177,12 +179,22 @@ def _database(
         case events.DatabaseRecovered(trouble):
             text = f"the outbox can be written again after {trouble:.1f} s"
             return Line(logging.INFO, text, {"trouble": trouble})
+
+
+def _space(event: events.DiskLow | events.LogPinned) -> Line:
+    match event:
         case events.DiskLow(free, floor):
             text = (
                 f"{free} bytes are free on the outbox's disk, less than the floor of {floor}: "
                 "nothing is claimed until there is more"
             )
             return Line(logging.ERROR, text, {"free": free, "floor": floor})
+        case events.LogPinned(size):
+            text = (
+                f"the outbox's log has grown to {size} bytes and cannot be emptied: somebody has "
+                "been reading for long, such as a database shell; `mailqueue doctor` says who"
+            )
+            return Line(logging.WARNING, text, {"size": size})
 
 
 def _housekeeping(event: events.Event) -> Line:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
@@ -48,6 +49,18 @@ def checkpoint(connection: Connection, *, patience: float = PATIENCE) -> Checkpo
     finally:
         cursor.close()
     return Checkpoint(bool(busy), log, checkpointed)
+
+
+def log_size(path: Path) -> int:
+    """Return the size of the log beside the database file ``path``, in octets; 0 without one.
+
+    It is what the disk has given for it: SQLite begins at its front again once nobody reads what
+    is in it, and a checkpoint that empties it gives the space back.
+    """
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size
+    except OSError:
+        return 0
 
 
 def _ask(cursor: Any, pragma: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, bindparam, case, func, select, union_all
 
 from mailqueue.mail.priority import Priority
+from mailqueue.outbox.reap import live_relays
 from mailqueue.outbox.tables import recipients
 
 
@@ -50,3 +51,39 @@ def backlog(connection: Connection, *, now: int, most: int = 10_000) -> Backlog:
     oldest = func.min(case((some.c.due_at <= now, some.c.due_at)))
     count, since = connection.execute(select(func.count(), oldest).select_from(some)).one()
     return Backlog(min(count, most), count > most, since)
+
+
+@dataclass(frozen=True, slots=True)
+class Oldest:
+    """The recipient that has been due for longest: since when, and of which message."""
+
+    due_at: int
+    message: int
+
+
+def oldest(connection: Connection, *, now: int) -> Oldest | None:
+    """Return who was due first, or None where nobody is due at ``now`` (epoch microseconds).
+
+    Whatever name and priority it has, and whoever has it leased: by one seek for each name and
+    priority, however many wait.
+    """
+    rows = (
+        connection.execute(_FIRST, {"queue": queue, "priority": int(priority)}).one_or_none()
+        for queue in live_relays(connection)
+        for priority in Priority
+    )
+    found = (Oldest(row.due_at, row.message_id) for row in rows if row is not None)
+    first = min(found, key=lambda one: one.due_at, default=None)
+    return None if first is None or first.due_at > now else first
+
+
+_FIRST = (
+    select(recipients.c.due_at, recipients.c.message_id)
+    .where(
+        recipients.c.relay == bindparam("queue"),
+        recipients.c.priority == bindparam("priority"),
+        recipients.c.due_at.is_not(None),
+    )
+    .order_by(recipients.c.due_at)
+    .limit(1)
+)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     and_,
     bindparam,
     delete,
@@ -21,6 +22,8 @@ from mailqueue.outbox.tables import contents, messages, recipients
 
 BATCH = 500
 """Messages looked at in one transaction, so that producers never wait long for their turn."""
+PAGES = 500
+"""Pages given back to the file system in one transaction: 2 MB, some ten milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +71,37 @@ def prune(
     return Pruned(gone, whole, last if seen == limit else None)
 
 
-def reclaim(connection: Connection, *, pages: int = 500) -> int:
+def preview(
+    connection: Connection, retention: Retention, *, after: int = 0, limit: int = BATCH
+) -> Pruned:
+    """Return what `prune` would remove in the same batch, and remove nothing.
+
+    Contents that would go with a whole message are counted with that message alone, as `prune`
+    does.
+    """
+    last, seen = connection.execute(_SLICE, {"after": after, "limit": limit}).one()
+    if not seen:
+        return Pruned(0, 0, None)
+    bounds = {"after": after, "last": last}
+    whole = _older(connection, _OLD_MESSAGES, bounds, retention.messages_before)
+    gone = _older(connection, _OLD_CONTENTS, bounds, retention.contents_before) - whole
+    return Pruned(len(gone), len(whole), last if seen == limit else None)
+
+
+def _older(
+    connection: Connection, statement: Select[int], bounds: dict[str, int], before: int | None
+) -> set[int]:
+    if before is None:
+        return set()
+    return {*connection.scalars(statement, {**bounds, "before": before})}
+
+
+def reclaim(connection: Connection, *, pages: int = PAGES) -> int:
     """Give up to ``pages`` free pages back to the file system; returns how many were given.
 
-    Never VACUUM, which writes the whole file anew while everybody waits. Does nothing on
-    other databases, nor in a file that was not created for it (see recipe.py).
+    A short transaction: commit and call it again for more. The file itself shrinks with the next
+    checkpoint. Never VACUUM, which writes the whole file anew while everybody waits. Does nothing
+    on other databases, nor in a file that was not created for it (see recipe.py).
     """
     if connection.dialect.name != "sqlite" or _ask(connection, "auto_vacuum") != _INCREMENTAL:
         return 0
@@ -114,7 +143,9 @@ def _over(message: ColumnElement[int]) -> ColumnElement[bool]:
     return and_(message > bindparam("after"), message <= bindparam("last"), ~remains)
 
 
-_CONTENTS = delete(contents).where(_over(contents.c.message_id))
-_MESSAGES = delete(messages).where(
-    _over(messages.c.id), messages.c.enqueued_at < bindparam("before")
-)
+_CONTENT_IS_OLD = _over(contents.c.message_id)
+_MESSAGE_IS_OLD = and_(_over(messages.c.id), messages.c.enqueued_at < bindparam("before"))
+_CONTENTS = delete(contents).where(_CONTENT_IS_OLD)
+_MESSAGES = delete(messages).where(_MESSAGE_IS_OLD)
+_OLD_CONTENTS = select(contents.c.message_id).where(_CONTENT_IS_OLD)
+_OLD_MESSAGES = select(messages.c.id).where(_MESSAGE_IS_OLD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 from sqlalchemy import Connection, update
 
 from mailqueue.daemon.janitor import DiskFloor
-from mailqueue.events import DiskLow, LeaseReaped, Pruned, RecipientExpired, RelayUnknown
+from mailqueue.events import DiskLow, LeaseReaped, LogPinned, Pruned, RecipientExpired, RelayUnknown
 from mailqueue.mail.rule import Rule
 from mailqueue.outbox import reap
+from mailqueue.outbox.checkpoint import log_size
 from mailqueue.outbox.locks import WorkerLock
 from mailqueue.outbox.tables import recipients
 from mailqueue.outbox.workers import Worker, register
@@ -196,6 +198,32 @@ async def test_each_minute_it_clears_what_is_old(wired: Wired) -> None:
         ("waiting@example.net",)
     ]
     await janitor.stop()
+
+
+async def test_a_log_that_cannot_be_emptied_is_told_once(
+    wired: Wired, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While somebody reads for long the log grows; it is named once, and emptied when he ends."""
+    monkeypatch.setattr("mailqueue.daemon.janitor.LOG_PINNED", 50_000)
+    janitor = wired.janitor()
+    reader = sqlite3.connect(wired.path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM mailqueue_messages").fetchall()
+    for _ in range(2):
+        await wired.database.write(lambda connection: add_message(connection, raw=b"x" * 60_000))
+        await janitor._clear()
+    (event,) = wired.told.of(LogPinned)
+    assert event.size >= 60_000
+    assert event.size <= log_size(wired.path)
+    reader.execute("ROLLBACK")
+    await janitor._clear()
+    assert log_size(wired.path) == 0
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM mailqueue_messages").fetchall()
+    await wired.database.write(lambda connection: add_message(connection, raw=b"x" * 60_000))
+    await janitor._clear()
+    assert len(wired.told.of(LogPinned)) == 2
+    reader.close()
 
 
 async def test_a_relay_that_nobody_configured_is_named_at_once_and_once(wired: Wired) -> None:

@@ -10,12 +10,19 @@ from sqlalchemy import Connection, Engine
 
 from mailqueue.mail.lifecycle import State
 from mailqueue.outbox import lookup
-from mailqueue.outbox.prune import Retention, prune
+from mailqueue.outbox.due import oldest
+from mailqueue.outbox.prune import Retention, preview, prune
+from mailqueue.outbox.reasons import reasons
+from mailqueue.outbox.recent import first_since
+from mailqueue.outbox.shape import Side, shape
+from mailqueue.outbox.standing import Facts, ahead, facts, under_way
 from mailqueue.outbox.story import story
+from mailqueue.outbox.traffic import By, traffic, waiting
 from tests.support.rows import add_message
 
 _UNPLANNED = ("BEGIN", "SAVEPOINT", "RELEASE")
 
+MINE = Facts("default", 1, 1, 1, None)
 UNFINISHED = tuple(state for state in State if not state.is_final)
 
 
@@ -55,6 +62,19 @@ def scans(steps: list[str]) -> list[str]:
         pytest.param(lambda c: lookup.counts(c, states=UNFINISHED), id="counts"),
         pytest.param(lookup.oldest_due, id="oldest due"),
         pytest.param(lambda c: prune(c, Retention(1, 1)), id="prune"),
+        pytest.param(lambda c: preview(c, Retention(1, 1)), id="preview of a prune"),
+        pytest.param(lambda c: first_since(c, 1), id="where recent attempts begin"),
+        pytest.param(lambda c: traffic(c, since=1), id="traffic by relay"),
+        pytest.param(lambda c: traffic(c, since=1, by=By.DOMAIN), id="traffic by domain"),
+        pytest.param(lambda c: waiting(c, now=1), id="what waits by relay"),
+        pytest.param(lambda c: waiting(c, now=1, by=By.DOMAIN), id="what waits by domain"),
+        pytest.param(lambda c: shape(c, now=1), id="shape"),
+        pytest.param(lambda c: shape(c, now=1, side=Side.SENDER), id="shape by sender"),
+        pytest.param(lambda c: reasons(c, since=1), id="reasons"),
+        pytest.param(lambda c: oldest(c, now=1), id="the oldest due"),
+        pytest.param(lambda c: facts(c, 1), id="facts"),
+        pytest.param(lambda c: under_way(c, ["default"]), id="under way"),
+        pytest.param(lambda c: ahead(c, MINE, now=1), id="ahead"),
     ],
 )
 def test_no_table_is_walked_as_a_whole(
@@ -75,6 +95,16 @@ def test_what_waits_is_found_among_what_waits(engine: Engine, connection: Connec
         lambda c: lookup.counts(c, states=UNFINISHED),
     ):
         assert "SCAN recipients USING INDEX ix_recipients_live" in plan(engine, connection, act)
+
+
+def test_leases_and_the_line_are_found_by_their_indexes(
+    engine: Engine, connection: Connection
+) -> None:
+    """What a look at one mail asks costs no more with a million others."""
+    leases = plan(engine, connection, lambda c: under_way(c, ["default"]))
+    assert any("ix_recipients_leased" in step for step in leases)
+    line = plan(engine, connection, lambda c: ahead(c, MINE, now=1))
+    assert any("ix_recipients_due" in step for step in line)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, Table, create_engine, func, select
 from mailqueue.mail.lifecycle import State
 from mailqueue.outbox import schema
 from mailqueue.outbox.engine import configure_sqlite
-from mailqueue.outbox.prune import Pruned, Retention, prune, reclaim
+from mailqueue.outbox.prune import Pruned, Retention, preview, prune, reclaim
 from mailqueue.outbox.tables import actions, attempts, contents, messages, metadata, recipients
 from tests.support.rows import (
     CONTENT,
@@ -95,6 +95,17 @@ def test_each_age_is_its_own(connection: Connection) -> None:
     assert (left(connection), left(connection, contents)) == (2, 1)
 
 
+def test_a_preview_removes_nothing(connection: Connection) -> None:
+    """It says what pruning would do: contents of a message that goes as a whole count with it."""
+    add_old(connection)
+    add_message(connection, recipient={"state": State.SENT, "finished_at": NOW - 10 * SECOND})
+    retention = Retention(contents_before=NOW, messages_before=NOW - 50 * SECOND)
+
+    assert preview(connection, retention) == Pruned(contents=1, messages=1, last=None)
+    assert (left(connection), left(connection, contents)) == (2, 2)
+    assert prune(connection, retention) == Pruned(contents=1, messages=1, last=None)
+
+
 def test_without_an_age_everything_is_kept(connection: Connection) -> None:
     """Nothing is pruned that nobody asked to have pruned."""
     add_old(connection)
@@ -162,7 +173,10 @@ def test_exactly_what_is_finished_and_old_goes(
                 stays.append(message)
         last: int | None = 0
         while last is not None:
-            last = prune(connection, MESSAGES, after=last, limit=limit).last
+            foreseen = preview(connection, MESSAGES, after=last, limit=limit)
+            pruned = prune(connection, MESSAGES, after=last, limit=limit)
+            assert foreseen == pruned
+            last = pruned.last
 
         assert [*connection.scalars(select(messages.c.id).order_by("id"))] == stays
 

@@ -1,0 +1,36 @@
+"""What is known besides the mail itself, read when a command looks."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from mailqueue.cli.access import Access
+from mailqueue.cli.waiting import Surroundings
+from mailqueue.clock import SystemClock
+from mailqueue.mail.schedule import Backoff
+from mailqueue.outbox import relays
+from mailqueue.outbox.tables import DEFAULT_RELAY
+
+
+def surroundings(connection: Connection, access: Access) -> Surroundings:
+    """Return the relays as the daemon shows them, and the time."""
+    return Surroundings(relays.load(connection), access.default_relay, now=SystemClock().now())
+
+
+def relay_name(name: str, around: Surroundings) -> str:
+    """Return the relay that takes mail of this name, as far as it is known; else the name."""
+    row = around.relay(name)
+    return name if row is None else row.name
+
+
+def backoff(access: Access, name: str) -> Backoff:
+    """Return the schedule of mail that carries ``name``: that of its relay, or the global one.
+
+    Without a configuration, the one that holds where nothing is configured.
+    """
+    config = access.config
+    if config is None:
+        return Backoff()
+    relay = config.default_relay.name if name == DEFAULT_RELAY else name
+    settings = config.backoff_for(relay) if relay in config.relays else config.backoff
+    return Backoff(**settings.model_dump())

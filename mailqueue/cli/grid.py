@@ -1,0 +1,127 @@
+"""Rows under headings: a table for a terminal, aligned columns for a pipe, lines of JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mailqueue.cli.output import one_line
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+
+
+MOST = 1024
+"""Characters of a cell that a terminal gets: as many as of any reply are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Rows of text under ``headings``, those in ``numbers`` to the right.
+
+    The cells may hold anything: what is not printable is made so when they are shown.
+    """
+
+    headings: tuple[str, ...]
+    rows: Sequence[Sequence[str]]
+    numbers: frozenset[str] = frozenset()
+
+
+def show(grid: Grid, *, empty: str = "nothing to show") -> None:
+    """Write ``grid`` to standard output; a terminal gets ``empty`` where there are no rows."""
+    if not sys.stdout.isatty():
+        for line in plain(grid):
+            click.echo(line)
+    elif grid.rows:
+        width = shutil.get_terminal_size().columns
+        click.echo(drawn(grid, width=width, colour=has_colour()), nl=False)
+    else:
+        click.echo(empty)
+
+
+def show_json(objects: Iterable[Mapping[str, Any]]) -> None:
+    """Write each object as a line of pure ASCII: what would act on a terminal is escaped."""
+    for one in objects:
+        click.echo(json.dumps(one))
+
+
+def has_colour() -> bool:
+    """Whether colours are wanted (no-color.org)."""
+    return not os.environ.get("NO_COLOR")
+
+
+def plain(grid: Grid) -> Iterator[str]:
+    """Yield the headings and each row as columns; nothing is cut, and "-" stands for nothing."""
+    lines = [[heading.upper() for heading in grid.headings]]
+    lines += [[one_line(cell) or "-" for cell in row] for row in grid.rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    right = [heading in grid.numbers for heading in grid.headings]
+    for line in lines:
+        cells = zip(line, widths, right, strict=True)
+        yield "  ".join(_padded(*cell) for cell in cells).rstrip()
+
+
+def _padded(cell: str, width: int, is_number: bool) -> str:
+    return cell.rjust(width) if is_number else cell.ljust(width)
+
+
+def drawn(grid: Grid, *, width: int, colour: bool) -> str:
+    """Return ``grid`` as a table for a terminal of ``width`` columns.
+
+    Where not even the headings fit, each row is written as a list of its own.
+    """
+    if sum(len(one_line(heading)) + 2 for heading in grid.headings) > width:
+        return "\n".join(_listed(grid))
+    from rich.console import Console
+
+    written = StringIO()
+    console = Console(
+        file=written,
+        width=width,
+        force_terminal=True,
+        color_system="standard" if colour else None,
+        legacy_windows=False,
+    )
+    console.print(table(grid))
+    return written.getvalue()
+
+
+def _listed(grid: Grid) -> Iterator[str]:
+    names = [one_line(heading) for heading in grid.headings]
+    width = max(map(len, names))
+    for row in grid.rows:
+        yield from (
+            f"{name:<{width}}  {_shortened(cell)}" for name, cell in zip(names, row, strict=True)
+        )
+        yield ""
+
+
+def _shortened(cell: str) -> str:
+    text = one_line(cell)
+    return text if len(text) <= MOST else f"{text[:MOST]}..."
+
+
+def table(grid: Grid) -> Table:
+    """Return ``grid`` as rich draws it. Cells are text and never markup: ``[red]`` stays so."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in grid.headings:
+        is_number = heading in grid.numbers
+        made.add_column(
+            Text(one_line(heading)), overflow="fold", justify="right" if is_number else "left"
+        )
+    for row in grid.rows:
+        made.add_row(*(Text(_shortened(cell)) for cell in row))
+    return made
