@@ -1,0 +1,31 @@
+"""How many recipients one transaction takes, so that nobody waits long for the write lock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TARGET = 0.025
+"""Seconds that a transaction is meant to take. On a busy machine one takes a few times as long as
+the one before, and must then still be over in a tenth of a second."""
+FEWEST = 10
+MOST = 2_000
+SHORTEST_PAUSE = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Stride:
+    """The ``size`` of the next transaction, learnt from how long the last one took."""
+
+    size: int = 200
+
+    def after(self, seconds: float) -> Stride:
+        """Return the stride that follows a transaction of ``seconds``.
+
+        It grows by half at most, because the next rows may be dearer, and shrinks as far as needed.
+        """
+        fits = self.size * TARGET / seconds if seconds > 0 else MOST
+        return Stride(round(max(FEWEST, min(fits, self.size * 1.5, MOST))))
+
+    def pause(self, seconds: float) -> float:
+        """Return for how many seconds others get their turn after a transaction of ``seconds``."""
+        return max(SHORTEST_PAUSE, min(seconds, 2 * TARGET))
