@@ -35,9 +35,7 @@ class Lasting(click.ParamType[timedelta]):
 
 _OPTIONS = (
     click.option("--relay", "relay", metavar="NAME", multiple=True, help="Mail for this relay."),
-    click.option(
-        "--sender", "sender", metavar="ADDRESS", multiple=True, help="<> is the null one."
-    ),
+    click.option("--sender", "sender", metavar="ADDRESS", multiple=True, help="Or <>."),
     click.option("--recipient", "recipient", metavar="ADDRESS", multiple=True),
     click.option(
         "--domain", "domain", metavar="DOMAIN", multiple=True, help="The recipient's domain."
@@ -101,8 +99,17 @@ def made(wanted: dict[str, Any]) -> Any:
 
     A domain of other than ASCII letters is looked for as the envelope has it, in A-labels.
     """
-    from mailqueue.client.mailbox import as_a_labels
     from mailqueue.outbox.filter import Filter
 
-    domains = [one if "*" in one else as_a_labels(one) for one in wanted.get("domain", ())]
-    return Filter(**{**wanted, "domain": domains})
+    return Filter(**{**wanted, "domain": [*map(_domain, wanted.get("domain", ()))]})
+
+
+def _domain(pattern: str) -> str:
+    from mailqueue.client.mailbox import as_a_labels
+    from mailqueue.errors import FilterError
+    from mailqueue.mail.address import InvalidAddressError
+
+    try:
+        return pattern if "*" in pattern else as_a_labels(pattern)
+    except InvalidAddressError as error:
+        raise FilterError("domain", pattern, str(error)) from None

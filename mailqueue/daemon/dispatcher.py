@@ -154,6 +154,8 @@ class Dispatcher(Service):
         route, message, pool = taken.opening.route, taken.message, taken.opening.route.pool
 
         def may_begin() -> bool:
+            if self.routing.is_paused(route.name, now=self._clock.now()):
+                return False
             return self.routing.uses(pool) and (taken.opening.is_probe or route.breaker.is_closed)
 
         async def may_write_dot(leases: Sequence[Lease], on_doubt: OnDoubt) -> bool:

@@ -49,6 +49,8 @@ def _worded(event: events.Event) -> Line:
             return _answered(event)
         case events.RelayPaused() | events.RelayResumed() | events.RelayUnknown():
             return _relay(event)
+        case events.PauseBegun() | events.PauseEnded():
+            return _pause(event)
         case events.Started() | events.Stopping() | events.Stopped():
             return _lifetime(event)
         case events.Reloaded() | events.ReloadRefused():
@@ -133,6 +135,19 @@ def _relay(event: events.RelayPaused | events.RelayResumed | events.RelayUnknown
                 "to the configuration and reload"
             )
             return Line(logging.WARNING, text, fields)
+
+
+def _pause(event: events.PauseBegun | events.PauseEnded) -> Line:
+    match event:
+        case events.PauseBegun(relay, by, reason, until):
+            why = f": {reason}" if reason else ""
+            text = f"relay={relay} paused by {by}{why}; its mail waits"
+            fields = {"relay": relay, "by": by, "reason": reason, "until": until}
+            return Line(logging.WARNING, text, fields)
+        case events.PauseEnded(relay):
+            return Line(
+                logging.INFO, f"relay={relay} is no longer paused by hand", {"relay": relay}
+            )
 
 
 def _lifetime(event: events.Started | events.Stopping | events.Stopped) -> Line:

@@ -189,12 +189,13 @@ def states_for(event: Event, wanted: Filter) -> tuple[State, ...]:
     """Return the states in which ``event`` is meant to meet those whom ``wanted`` selects.
 
     A retry of mail that has come to an end, or that somebody holds, has to be asked for by naming
-    the state: to try every refusal again would hurt the sender, and break promises about doubt.
-    Raises `FilterError` where only states are named that the event does not happen to.
+    the state or the message: to try every refusal again would hurt the sender, and what is held in
+    doubt would be sent twice. Raises `FilterError` where only states are named that the event does not happen to.
     """
     possible = sources(event)
     if not wanted.states:
-        return tuple(state for state in possible if event is not Event.RETRY or state in WAITING)
+        is_asked_for = event is not Event.RETRY or wanted.message != ()
+        return tuple(state for state in possible if is_asked_for or state in WAITING)
     states = tuple(state for state in possible if state in wanted.states)
     if not states:
         remedy = f"{event} happens to those who are {', '.join(possible)}"

@@ -66,23 +66,23 @@ class Operator:
 
     def hold(self, message: int, *, recipient: str | None = None, reason: str = "") -> list[Act]:
         """Keep waiting recipients from being sent to until they are released."""
-        return self._decide(Event.HOLD, message, recipient, reason)
+        return self.decide(Event.HOLD, message, recipient=recipient, reason=reason)
 
     def release(self, message: int, *, recipient: str | None = None, reason: str = "") -> list[Act]:
         """Let held recipients go on where they were held; one held in doubt may be sent twice."""
-        return self._decide(Event.RELEASE, message, recipient, reason)
+        return self.decide(Event.RELEASE, message, recipient=recipient, reason=reason)
 
     def cancel(self, message: int, *, recipient: str | None = None, reason: str = "") -> list[Act]:
         """Withdraw the message from all who have not got it and are not getting it now."""
-        return self._decide(Event.CANCEL, message, recipient, reason)
+        return self.decide(Event.CANCEL, message, recipient=recipient, reason=reason)
 
     def retry(self, message: int, *, recipient: str | None = None, reason: str = "") -> list[Act]:
         """Try again at once with a new lifetime, also whom the message failed to reach."""
-        return self._decide(Event.RETRY, message, recipient, reason)
+        return self.decide(Event.RETRY, message, recipient=recipient, reason=reason)
 
     def fail(self, message: int, *, recipient: str | None = None, reason: str = "") -> list[Act]:
         """Give up recipients that wait or are held, as failed for good though nobody refused."""
-        return self._decide(Event.FAIL_BY_HAND, message, recipient, reason)
+        return self.decide(Event.FAIL_BY_HAND, message, recipient=recipient, reason=reason)
 
     def where(self, wanted: Filter) -> Bulk:
         """Return the verbs for all whom ``wanted`` selects."""
@@ -142,7 +142,10 @@ class Operator:
         """Close the connections."""
         self.close()
 
-    def _decide(self, event: Event, message: int, recipient: str | None, reason: str) -> list[Act]:
+    def decide(
+        self, event: Event, message: int, *, recipient: str | None = None, reason: str = ""
+    ) -> list[Act]:
+        """Let ``event``, which is an operator's, happen to a message: what all verbs above do."""
         acts = self._act(_of_message(message, recipient), event, reason)
         if not acts and recipient is not None:
             raise UnknownRecipientError(message, recipient)

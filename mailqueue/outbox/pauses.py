@@ -23,6 +23,10 @@ class Pause:
     by: str
     reason: str = ""
 
+    def lasts(self, *, now: int) -> bool:
+        """Whether it is still in force at ``now``."""
+        return self.until is None or now < self.until
+
 
 def pause(connection: Connection, relay: str, decided: Pause) -> None:
     """Pause ``relay``, in place of the pause that it may have already.

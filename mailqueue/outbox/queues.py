@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from mailqueue.mail.lifecycle import Event, State
 from mailqueue.outbox.states import may
@@ -41,7 +41,7 @@ def queues(connection: Connection) -> dict[str, Queue]:
     return {row.relay: Queue(*row[1:]) for row in rows}
 
 
-def _number_in(state: State) -> object:
+def _number_in(state: State) -> ColumnElement[int]:
     return func.sum(case((recipients.c.state == str(state), 1), else_=0))
 
 
