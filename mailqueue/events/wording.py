@@ -142,7 +142,8 @@ def _pause(event: events.PauseBegun | events.PauseEnded) -> Line:
         case events.PauseBegun(relay, by, reason, until):
             why = f": {reason}" if reason else ""
             text = f"relay={relay} paused by {by}{why}; its mail waits"
-            fields = {"relay": relay, "by": by, "reason": reason, "until": until}
+            fields: dict[str, object] = {"relay": relay, "by": by, "reason": reason}
+            fields["until"] = until
             return Line(logging.WARNING, text, fields)
         case events.PauseEnded(relay):
             return Line(

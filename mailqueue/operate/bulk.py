@@ -190,7 +190,7 @@ def states_for(event: Event, wanted: Filter) -> tuple[State, ...]:
 
     A retry of mail that has come to an end, or that somebody holds, has to be asked for by naming
     the state or the message: to try every refusal again would hurt the sender, and what is held in
-    doubt would be sent twice. Raises `FilterError` where only states are named that the event does not happen to.
+    doubt would be sent twice. Raises `FilterError` where the event happens in none of those named.
     """
     possible = sources(event)
     if not wanted.states:
