@@ -93,19 +93,23 @@ class Choice:
         stride, done, moved = Stride(), 0, 0
         while done < len(self):
             part = self._ids[done : done + stride.size]
-            begun = self._clock.monotonic()
-            moved += self._move(part)
-            held = self._clock.monotonic() - begun
+            count, waited, held = self._move(part)
+            moved += count
             done += len(part)
             yield Step(done, moved)
             stride = stride.after(held)
             if done < len(self):
-                _let_others_write(stride.pause(held))
+                _let_others_write(stride.pause(held, waited=waited))
 
-    def _move(self, part: Sequence[int]) -> int:
+    def _move(self, part: Sequence[int]) -> tuple[int, float, float]:
+        """Return how many were moved, and the seconds of waiting for the lock and of holding it."""
+        asked = self._clock.monotonic()
         with self._access.writing() as connection:
+            begun = self._clock.monotonic()
             ring_after_commit(connection)
-            return move(connection, part, self._selection, self._decision, now=self._clock.now())
+            now = self._clock.now()
+            count = move(connection, part, self._selection, self._decision, now=now)
+        return count, begun - asked, self._clock.monotonic() - begun
 
 
 def _let_others_write(seconds: float) -> None:

@@ -26,6 +26,9 @@ class Stride:
         fits = self.size * TARGET / seconds if seconds > 0 else MOST
         return Stride(round(max(FEWEST, min(fits, self.size * 1.5, MOST))))
 
-    def pause(self, seconds: float) -> float:
-        """Return for how many seconds others get their turn after a transaction of ``seconds``."""
-        return max(SHORTEST_PAUSE, min(seconds, 2 * TARGET))
+    def pause(self, held: float, *, waited: float) -> float:
+        """Return for how many seconds others get their turn after a transaction.
+
+        It ``held`` the lock for so long, and ``waited`` for it before: others wrote then.
+        """
+        return max(SHORTEST_PAUSE, min(held, 2 * TARGET) - waited)
