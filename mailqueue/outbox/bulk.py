@@ -119,12 +119,12 @@ def move(
     """
     # In a CASE no index fits the selection: that of a relay would be walked for each batch anew.
     meant = and_(recipients.c.id.in_(_IDS), case((selection, 1), else_=0) == 1)
-    given = {"ids": [*ids]}
-    connection.execute(insert(actions).from_select(_RECORDED, _record(meant, decision, now)), given)
+    recorded = insert(actions).from_select(_RECORDED, _record(meant, decision, now))
+    met = [*connection.scalars(recorded.returning(actions.c.recipient_id), {"ids": [*ids]})]
     event = decision.event
-    statement = update(recipients).where(meant)
-    moved = connection.execute(statement.values(state=after(event), **changes(event, now)), given)
-    return moved.rowcount
+    moved = update(recipients).where(recipients.c.id.in_(_IDS))
+    connection.execute(moved.values(state=after(event), **changes(event, now)), {"ids": met})
+    return len(met)
 
 
 # Written out, because a statement has room for only so many parameters.
