@@ -35,8 +35,12 @@ class Lasting(click.ParamType[timedelta]):
 
 _OPTIONS = (
     click.option("--relay", "relay", metavar="NAME", multiple=True, help="Mail for this relay."),
-    click.option("--sender", "sender", metavar="ADDRESS", multiple=True, help="Or <>."),
-    click.option("--recipient", "recipient", metavar="ADDRESS", multiple=True),
+    click.option(
+        "--sender", "sender", metavar="ADDRESS", multiple=True, help="Or <>, the null sender."
+    ),
+    click.option(
+        "--recipient", "recipient", metavar="ADDRESS", multiple=True, help="Such as ann@*."
+    ),
     click.option(
         "--domain", "domain", metavar="DOMAIN", multiple=True, help="The recipient's domain."
     ),
@@ -45,8 +49,12 @@ _OPTIONS = (
         "--enhanced", "enhanced", metavar="CODE", multiple=True, help="Last reply: 5.7.1, 5.7.*."
     ),
     click.option("--tag", "tag", metavar="KEY=VALUE", multiple=True, help="A tag of the message."),
-    click.option("--older", type=Lasting(), metavar="AGE", help="Enqueued longer ago: 90s, 2h."),
-    click.option("--newer", type=Lasting(), metavar="AGE", help="Enqueued since: 1h, 1d."),
+    click.option(
+        "--older", type=Lasting(), metavar="AGE", help="Enqueued longer ago than 90s, 2h, 1d."
+    ),
+    click.option(
+        "--newer", type=Lasting(), metavar="AGE", help="Enqueued not longer ago than that."
+    ),
 )
 STATE = click.option(
     "--state",
