@@ -35,9 +35,7 @@ class Lasting(click.ParamType[timedelta]):
 
 _OPTIONS = (
     click.option("--relay", "relay", metavar="NAME", multiple=True, help="Mail for this relay."),
-    click.option(
-        "--sender", "sender", metavar="ADDRESS", multiple=True, help="Or <>, the null sender."
-    ),
+    click.option("--sender", "sender", metavar="ADDRESS", multiple=True, help="Or <>, for none."),
     click.option(
         "--recipient", "recipient", metavar="ADDRESS", multiple=True, help="Such as ann@*."
     ),
@@ -49,12 +47,8 @@ _OPTIONS = (
         "--enhanced", "enhanced", metavar="CODE", multiple=True, help="Last reply: 5.7.1, 5.7.*."
     ),
     click.option("--tag", "tag", metavar="KEY=VALUE", multiple=True, help="A tag of the message."),
-    click.option(
-        "--older", type=Lasting(), metavar="AGE", help="Enqueued longer ago than 90s, 2h, 1d."
-    ),
-    click.option(
-        "--newer", type=Lasting(), metavar="AGE", help="Enqueued not longer ago than that."
-    ),
+    click.option("--older", type=Lasting(), metavar="AGE", help="Enqueued before 90s, 2h, 1d."),
+    click.option("--newer", type=Lasting(), metavar="AGE", help="Enqueued since then."),
 )
 STATE = click.option(
     "--state",

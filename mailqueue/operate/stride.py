@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TARGET = 0.025
-"""Seconds that a transaction is meant to take. On a busy machine one takes a few times as long as
+TARGET = 0.015
+"""Seconds that a transaction is meant to take. On a busy machine one takes several times as long as
 the one before, and must then still be over in a tenth of a second."""
 FEWEST = 10
 MOST = 2_000
