@@ -214,12 +214,12 @@ def test_an_engine_of_the_application_is_enough(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("size", "seconds", "following"),
     [
-        (200, TARGET, 200),
-        (200, 0.0, 300),
-        (200, TARGET / 10, 300),
-        (200, TARGET * 2, 100),
-        (200, TARGET * 4, 50),
-        (200, 100.0, FEWEST),
+        (800, TARGET, 800),
+        (800, 0.0, 1200),
+        (800, TARGET / 10, 1200),
+        (800, TARGET * 2, 400),
+        (800, TARGET * 3.2, 250),
+        (800, 100.0, FEWEST),
         (MOST, TARGET / 10, MOST),
     ],
 )
