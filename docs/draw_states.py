@@ -25,6 +25,7 @@ WHEN = {
     Event.RELEASE: "Taken up again by hand, with the attempts that it had.",
     Event.CANCEL: "Withdrawn by hand.",
     Event.RETRY: "Begun anew by hand: due now, its attempts back at nothing, its lifetime new.",
+    Event.FAIL_BY_HAND: "Given up by hand with `mailqueue fail`: no relay refused it.",
 }
 
 

@@ -12,6 +12,7 @@ from mailqueue.daemon.dispatcher import Dispatcher, Pace
 from mailqueue.daemon.herald import Herald
 from mailqueue.daemon.janitor import DiskFloor, Janitor, Upkeep, floor_of
 from mailqueue.daemon.keeper import Keeper
+from mailqueue.daemon.pauses import Pauses
 from mailqueue.daemon.reception import Reception
 from mailqueue.daemon.recorder import Recorder
 from mailqueue.daemon.routing import Routing
@@ -87,6 +88,7 @@ def _parts(config: Config, clock: Clock, emit: Emit) -> Parts:
         keeper=keeper,
         dispatcher=dispatcher,
         janitor=janitor,
+        pauses=Pauses(dispatcher, database, clock=clock, emit=emit),
         herald=Herald(notifier, dispatcher, recorder, database, clock=clock, emit=emit),
         notifier=notifier,
         lock=None if path is None else WorkerLock(path, worker),

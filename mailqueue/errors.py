@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class MailqueueError(Exception):
     """The root: catch this to catch all of ours."""
@@ -50,6 +52,25 @@ class IdempotencyError(MailqueueError):
         )
         self.key = key
         self.message = message
+
+
+class FilterError(MailqueueError, ValueError):
+    """A filter can fit nobody as it is written; nothing was done."""
+
+    def __init__(self, field: str, value: str, remedy: str) -> None:
+        super().__init__(f"{value!r} cannot be what {field} is filtered by: {remedy}")
+        self.field = field
+        self.value = value
+
+
+class UnknownRelayError(MailqueueError, LookupError):
+    """No relay of this name is known; nothing was done."""
+
+    def __init__(self, relay: str, known: Iterable[str]) -> None:
+        names = ", ".join(sorted(known))
+        there_are = f"there are: {names}" if names else "no daemon has made any known here yet"
+        super().__init__(f"there is no relay {relay}; {there_are}")
+        self.relay = relay
 
 
 class UnknownMessageError(MailqueueError, LookupError):

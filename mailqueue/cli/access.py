@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from mailqueue.config import Config
+    from mailqueue.operate import Operator
 
 R = TypeVar("R")
 
@@ -46,6 +47,22 @@ class Access:
     def default_relay(self) -> str | None:
         """The name of the relay for mail that names none, as far as a configuration says it."""
         return None if self.config is None else self.config.default_relay.name
+
+    @property
+    def relays(self) -> tuple[str, ...]:
+        """The names of the relays in the configuration, if there is one."""
+        return () if self.config is None else tuple(self.config.relays)
+
+    def operator(self) -> Operator:
+        """Return whoever is logged in, as somebody who decides about this outbox."""
+        from mailqueue.operate import Operator
+
+        return Operator(
+            self.url,
+            busy_timeout=self.busy_timeout,
+            relays=self.relays,
+            default_relay=self.default_relay,
+        )
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

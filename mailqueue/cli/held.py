@@ -21,7 +21,7 @@ from mailqueue.mail.verdict import Outcome
 from mailqueue.outbox.gate import House, Standing, Way, gates, goes_at
 from mailqueue.outbox.location import opened_path
 from mailqueue.outbox.pulse import Pulse, beating, pulses
-from mailqueue.outbox.relays import RelayRow
+from mailqueue.outbox.relays import RelayRow, named
 from mailqueue.outbox.standing import Facts, ahead, facts, under_way
 from mailqueue.outbox.story import Attempt, RecipientStory, Story, story
 
@@ -95,7 +95,7 @@ class _View:
         around, config = self._around, self._access.config
         row = around.relay(name)
         relay = name if row is None else row.name
-        names = around.names(relay)
+        names = named(relay, around.default_relay)
         if config is None:
             # The daemon shows every relay that it has, and no other.
             known = None if not around.relays else row is not None
@@ -104,14 +104,14 @@ class _View:
         settings = config.relays.get(relay)
         if settings is None:
             return Way(row, is_configured=False)
-        from mailqueue.daemon.routing import AHEAD
+        from mailqueue.daemon.routing import PER_SESSION
 
         return Way(
             row,
             is_configured=True,
             stand_in=_stand_in(settings.fallback, around.relays),
-            under_way=under_way(self._connection, around.names(relay)),
-            room=min(AHEAD * settings.connections, config.daemon.deliveries),
+            under_way=under_way(self._connection, named(relay, around.default_relay)),
+            room=min(PER_SESSION * settings.connections, config.daemon.deliveries),
         )
 
     def _worker(self, of: RecipientStory) -> Pulse | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mailqueue.cli.access import Access, takes_outbox
+from mailqueue.cli.filters import EPILOG, made, takes_filter
 from mailqueue.mail.lifecycle import State
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ SCREENFUL = 100
 UNFINISHED = tuple(state for state in State if not state.is_final)
 
 
-@click.command("list")
+@click.command("list", epilog=EPILOG)
 @takes_outbox
 @click.option(
     "--state",
@@ -34,7 +35,7 @@ UNFINISHED = tuple(state for state in State if not state.is_final)
     multiple=True,
     help="Only recipients in this state; may be repeated. By default all that are not final.",
 )
-@click.option("--relay", metavar="NAME", help="Only mail for this relay, also as the default one.")
+@takes_filter()
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
@@ -87,18 +88,19 @@ def _recipients(
     most: int | None,
     *,
     states: tuple[str, ...],
-    relay: str | None,
+    wanted: dict[str, Any],
 ) -> Iterator[Listed]:
     """Yield recipients page by page, with no transaction open in between."""
+    from mailqueue.outbox.filter import condition
     from mailqueue.outbox.lookup import listing
 
     chosen = _chosen(states)
-    wanted = () if relay is None else around.names(relay)
+    where = condition(made(wanted), now=around.now, default_relay=around.default_relay)
     after, left = 0, most
     while left is None or left > 0:
         most_now = PAGE if left is None else min(PAGE, left)
         with access.reading() as connection:
-            page = [*listing(connection, states=chosen, relays=wanted, limit=most_now, after=after)]
+            page = [*listing(connection, states=chosen, where=where, limit=most_now, after=after)]
         yield from page
         if len(page) < most_now:
             return

@@ -26,9 +26,15 @@ _SECTIONS: Sections = {
         "list": Entry("mailqueue.cli.listing:list_", "List what waits, and why."),
         "show": Entry("mailqueue.cli.show:show", "Tell the whole story of one message."),
         "retry": Entry("mailqueue.cli.act:retry", "Start again, whatever has become of it."),
-        "hold": Entry("mailqueue.cli.act:hold", "Keep a message from being sent."),
-        "release": Entry("mailqueue.cli.act:release", "Let a held message go on."),
-        "cancel": Entry("mailqueue.cli.act:cancel", "Withdraw a message that is not sent yet."),
+        "hold": Entry("mailqueue.cli.act:hold", "Keep mail from being sent."),
+        "release": Entry("mailqueue.cli.act:release", "Let held mail go on."),
+        "cancel": Entry("mailqueue.cli.act:cancel", "Withdraw mail that is not sent yet."),
+        "fail": Entry("mailqueue.cli.act:fail", "Give up mail that waits, as failed for good."),
+    },
+    "The relays": {
+        "relays": Entry("mailqueue.cli.relays:relays", "Show how each relay stands."),
+        "pause": Entry("mailqueue.cli.relays:pause", "Let nothing more go to a relay."),
+        "resume": Entry("mailqueue.cli.relays:resume", "Let mail go to a paused relay again."),
     },
     "Seeing": {
         "stats": Entry(

@@ -9,7 +9,7 @@ from mailqueue.cli.output import instant, relative
 from mailqueue.mail.lifecycle import Event, State
 from mailqueue.mail.verdict import Outcome
 from mailqueue.outbox.lookup import RecipientStatus
-from mailqueue.outbox.relays import RelayRow
+from mailqueue.outbox.relays import RelayRow, default_of
 from mailqueue.outbox.story import Action, Attempt, RecipientStory
 from mailqueue.outbox.tables import DEFAULT_RELAY
 
@@ -30,19 +30,13 @@ class Surroundings:
 
     def relay(self, name: str) -> RelayRow | None:
         """Return the row of the relay that takes mail of this name, as far as it is known."""
-        found = self._default if name == DEFAULT_RELAY else name
+        found = self.default_relay if name == DEFAULT_RELAY else name
         return None if found is None else self.relays.get(found)
 
-    def names(self, relay: str) -> tuple[str, ...]:
-        """Return the names that mail for ``relay`` carries: its own, and if it is one "default"."""
-        return (relay, DEFAULT_RELAY) if relay == self._default else (relay,)
-
     @property
-    def _default(self) -> str | None:
-        told = next((row.name for row in self.relays.values() if row.is_default), self.default)
-        if told is None and len(self.relays) == 1:
-            return next(iter(self.relays))
-        return told
+    def default_relay(self) -> str | None:
+        """The name of the default relay, as far as rows and configuration say it."""
+        return default_of(self.relays.values(), self.default)
 
     def when(self, at: int) -> str:
         """Return an instant, and how far it is from now."""
@@ -83,6 +77,8 @@ def _due(told: RecipientStory, around: Surroundings) -> str:
 
 def _paused(name: str, around: Surroundings) -> Iterator[str]:
     row = around.relay(name)
+    if row is not None and row.is_paused(now=around.now):
+        yield f"{_by_hand(row, around)}; `mailqueue resume {row.name}` lets it go on"
     if row is None or row.breaker == "closed":
         return
     yield f"relay {row.name} is paused since {around.when(row.since)}"
@@ -97,9 +93,19 @@ def _paused(name: str, around: Surroundings) -> Iterator[str]:
 def pause(recipient: RecipientStatus, around: Surroundings) -> str:
     """Say in one sentence that the relay of a recipient that waits is paused; empty if not."""
     row = around.relay(recipient.relay)
-    if row is None or row.breaker == "closed" or recipient.state not in _WAITING:
+    if row is None or recipient.state not in _WAITING:
+        return ""
+    if row.is_paused(now=around.now):
+        return _by_hand(row, around)
+    if row.breaker == "closed":
         return ""
     return f"relay {row.name} is paused" + (f": {_said(row)}" if row.text is not None else "")
+
+
+def _by_hand(row: RelayRow, around: Surroundings) -> str:
+    until = "" if row.paused_until is None else f" until {around.when(row.paused_until)}"
+    why = f": {row.pause_reason}" if row.pause_reason else ""
+    return f"relay {row.name} is paused by {row.paused_by}{until}{why}"
 
 
 def _said(row: RelayRow) -> str:

@@ -155,6 +155,8 @@ class Dispatcher(Service):
 
         async def may_begin() -> bool:
             await self._recorder.caught_up()
+            if self.routing.is_paused(route.name, now=self._clock.now()):
+                return False
             return self.routing.uses(pool) and (taken.opening.is_probe or route.breaker.is_closed)
 
         async def may_write_dot(leases: Sequence[Lease], on_doubt: OnDoubt) -> bool:

@@ -83,7 +83,10 @@ class Herald(Service):
             minutes = (self._clock.now() - found.oldest_due) / 60e6
             if minutes >= 1:
                 troubles.append(f"oldest due for {minutes:.0f} min")
-        for route in self._dispatcher.routing.routes:
+        routing = self._dispatcher.routing
+        for route in routing.routes:
+            if routing.is_paused(route.name, now=self._clock.now()):
+                troubles.append(f"relay {route.name} paused by {routing.pauses[route.name].by}")
             evidence = route.breaker.condition.evidence
             if not route.breaker.is_closed and evidence is not None:
                 troubles.append(f"relay {route.name} paused at {evidence.stage}: {evidence.answer}")

@@ -9,6 +9,7 @@ from mailqueue.config import Config, RelaySettings
 from mailqueue.daemon.breaker import Breaker
 from mailqueue.daemon.pulse import Pulse
 from mailqueue.mail.schedule import Backoff
+from mailqueue.outbox.pauses import Pause
 from mailqueue.outbox.relays import RelayRow
 from mailqueue.outbox.tables import DEFAULT_RELAY
 from mailqueue.smtp.pool import Pool
@@ -105,6 +106,8 @@ class Routing:
         self._default = DEFAULT_RELAY
         self._global = Backoff()
         self._turn = 0
+        self.pauses: Mapping[str, Pause] = {}
+        """What operators have paused, as it was last read, by the relay's name."""
 
     @property
     def routes(self) -> tuple[Route, ...]:
@@ -180,6 +183,11 @@ class Routing:
         for route in self.routes:
             route.breaker.begin(now=now)
 
+    def is_paused(self, relay: str, *, now: int) -> bool:
+        """Whether an operator lets nothing go to ``relay``."""
+        pause = self.pauses.get(relay)
+        return pause is not None and pause.lasts(now=now)
+
     def relay_of(self, queue: str) -> str:
         """Return the relay's name for mail that carries the name ``queue``."""
         return self._default if queue == DEFAULT_RELAY else queue
@@ -192,7 +200,8 @@ class Routing:
     def openings(self, *, now: int) -> tuple[Opening, ...]:
         """Return where mail may be sent as things stand, in the order to look there.
 
-        A fallback is among them only while the breaker before it is not closed.
+        A fallback is among them only while the breaker before it is not closed. What is for a
+        relay that an operator has paused waits for that relay, and goes to no fallback.
         """
         queues = self.queues
         first = self._turn % len(queues)
@@ -212,21 +221,22 @@ class Routing:
         self._turn += 1
 
     def _openings(self, queue: str, now: int) -> Iterator[Opening]:
-        for route in self._candidates(queue):
+        for route in self._candidates(queue, now):
             is_probe = not route.breaker.is_closed
             give_up = self.policy_of(queue).give_up
             yield Opening(queue, route, route.room(now=now), is_probe, give_up)
             if not is_probe:
                 return
 
-    def _candidates(self, queue: str) -> Iterable[Route]:
-        """The relay itself, then its fallbacks in order, each once."""
+    def _candidates(self, queue: str, now: int) -> Iterable[Route]:
+        """The relay itself, then its fallbacks in order, each once; none that is paused."""
         route = self._routes.get(self.relay_of(queue))
-        if route is None:
+        if route is None or self.is_paused(route.name, now=now):
             return
         yield route
         for name in route.settings.fallback:
-            yield self._routes[name]
+            if not self.is_paused(name, now=now):
+                yield self._routes[name]
 
     def next_probe(self, *, after: int) -> int | None:
         """Return when the next breaker lets a probe through (epoch microseconds), or None."""

@@ -20,6 +20,7 @@ from mailqueue.daemon.dispatcher import Dispatcher
 from mailqueue.daemon.herald import Herald
 from mailqueue.daemon.janitor import Janitor
 from mailqueue.daemon.keeper import Keeper
+from mailqueue.daemon.pauses import Pauses
 from mailqueue.daemon.recorder import Recorder
 from mailqueue.daemon.routing import Routing
 from mailqueue.daemon.systemd import Notifier
@@ -53,6 +54,7 @@ class Parts:
     keeper: Keeper
     dispatcher: Dispatcher
     janitor: Janitor
+    pauses: Pauses
     herald: Herald
     notifier: Notifier
     lock: WorkerLock | None
@@ -158,11 +160,12 @@ class Supervisor:
         parts.routing.resume(rows, now=self._clock.now())
         reaped = await parts.janitor.settle_dead()
         await self._show_relays()
+        await parts.pauses.look()
         if parts.doorbell is not None:
             # Without it producers are heard a poll later, and that is all.
             with contextlib.suppress(OSError):
-                parts.doorbell.start(parts.dispatcher.wake.ring)
-        for part in (parts.keeper, parts.dispatcher, parts.janitor, parts.herald):
+                parts.doorbell.start(self._rung)
+        for part in (parts.pauses, parts.keeper, parts.dispatcher, parts.janitor, parts.herald):
             part.start()
         parts.notifier.ready()
         names = tuple(route.name for route in parts.routing.routes)
@@ -170,6 +173,11 @@ class Supervisor:
         self.started.set()
         if self._reload_wanted:
             self.reload()
+
+    def _rung(self) -> None:
+        """Look at everything: whoever rings has committed, and does not say what."""
+        self.parts.dispatcher.wake.ring()
+        self.parts.pauses.wake.ring()
 
     def _worker(self) -> workers.Worker:
         now = self._clock.now()
@@ -233,7 +241,7 @@ class Supervisor:
         parts.notifier.extend(2 * EXTEND_SECONDS)
         try:
             async with asyncio.timeout(EXTEND_SECONDS):
-                for part in (parts.janitor, parts.herald, parts.keeper):
+                for part in (parts.pauses, parts.janitor, parts.herald, parts.keeper):
                     await part.stop()
                 await self._show_relays()
                 await parts.recorder.write(partial(workers.remove, worker=parts.worker))
@@ -248,7 +256,7 @@ class Supervisor:
         await asyncio.gather(*(route.pool.close() for route in parts.routing.routes))
         if parts.doorbell is not None:
             parts.doorbell.stop()
-        for part in (parts.recorder, parts.janitor, parts.herald, parts.keeper):
+        for part in (parts.recorder, parts.pauses, parts.janitor, parts.herald, parts.keeper):
             await part.abort()
         await parts.database.close()
         # Where something is left unwritten the lock's file stays: a lock that nobody holds
@@ -293,7 +301,7 @@ class Supervisor:
         for route in parts.routing.routes:
             route.breaker.allow_probe(now=self._clock.now())
         self._later(self._show_relays())
-        parts.dispatcher.wake.ring()
+        self._rung()
         self.loaded = loaded
         self._emit(Reloaded(loaded.source))
 

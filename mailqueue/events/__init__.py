@@ -77,6 +77,23 @@ class PipeliningSuspended:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseBegun:
+    """An operator has paused a relay. ``until`` in epoch microseconds; None: until resumed."""
+
+    relay: str
+    by: str
+    reason: str
+    until: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PauseEnded:
+    """An operator's pause of a relay is over: resumed, or at its end."""
+
+    relay: str
+
+
+@dataclass(frozen=True, slots=True)
 class RelayUnknown:
     """Mail waits for a relay that is not configured."""
 
@@ -183,6 +200,8 @@ Event = (
     | RelayPaused
     | RelayResumed
     | PipeliningSuspended
+    | PauseBegun
+    | PauseEnded
     | RelayUnknown
     | DatabaseTrouble
     | DatabaseRecovered

@@ -47,14 +47,15 @@ def _worded(event: events.Event) -> Line:
     match event:
         case events.RecipientAnswered():
             return _answered(event)
-        case events.RelayPaused() | events.RelayResumed() | events.RelayUnknown():
+        case (
+            events.RelayPaused()
+            | events.RelayResumed()
+            | events.RelayUnknown()
+            | events.PipeliningSuspended()
+        ):
             return _relay(event)
-        case events.PipeliningSuspended(relay, pause):
-            text = (
-                f"relay={relay} goes without PIPELINING for {pause:.0f} s: sessions kept ending "
-                "over groups of commands; pipelining = false in its section would say so for good"
-            )
-            return Line(logging.WARNING, text, {"relay": relay, "pause": pause})
+        case events.PauseBegun() | events.PauseEnded():
+            return _pause(event)
         case events.Started() | events.Stopping() | events.Stopped():
             return _lifetime(event)
         case events.Reloaded() | events.ReloadRefused():
@@ -121,7 +122,12 @@ def _dsn(decision: Decision) -> str:
     return _DSN.get(decision.verdict.outcome, "4.0.0")
 
 
-def _relay(event: events.RelayPaused | events.RelayResumed | events.RelayUnknown) -> Line:
+def _relay(
+    event: events.RelayPaused
+    | events.RelayResumed
+    | events.RelayUnknown
+    | events.PipeliningSuspended,
+) -> Line:
     fields: dict[str, object] = {"relay": event.relay}
     match event:
         case events.RelayPaused(relay, evidence, pause):
@@ -144,6 +150,26 @@ def _relay(event: events.RelayPaused | events.RelayResumed | events.RelayUnknown
                 "to the configuration and reload"
             )
             return Line(logging.WARNING, text, fields)
+        case events.PipeliningSuspended(relay, pause):
+            text = (
+                f"relay={relay} goes without PIPELINING for {pause:.0f} s: sessions kept ending "
+                "over groups of commands; pipelining = false in its section would say so for good"
+            )
+            return Line(logging.WARNING, text, fields | {"pause": pause})
+
+
+def _pause(event: events.PauseBegun | events.PauseEnded) -> Line:
+    match event:
+        case events.PauseBegun(relay, by, reason, until):
+            why = f": {reason}" if reason else ""
+            text = f"relay={relay} paused by {by}{why}; its mail waits"
+            fields: dict[str, object] = {"relay": relay, "by": by, "reason": reason}
+            fields["until"] = until
+            return Line(logging.WARNING, text, fields)
+        case events.PauseEnded(relay):
+            return Line(
+                logging.INFO, f"relay={relay} is no longer paused by hand", {"relay": relay}
+            )
 
 
 def _lifetime(event: events.Started | events.Stopping | events.Stopped) -> Line:

@@ -51,6 +51,8 @@ class Event(StrEnum):
     RELEASE = "release"
     CANCEL = "cancel"
     RETRY = "retry"
+    FAIL_BY_HAND = "fail-by-hand"
+    """An operator's `fail`: no relay refused the recipient, a person gave it up."""
 
     @property
     def is_operators(self) -> bool:
@@ -58,7 +60,9 @@ class Event(StrEnum):
         return self in OPERATOR_EVENTS
 
 
-OPERATOR_EVENTS = frozenset({Event.HOLD, Event.RELEASE, Event.CANCEL, Event.RETRY})
+OPERATOR_EVENTS = frozenset(
+    {Event.HOLD, Event.RELEASE, Event.CANCEL, Event.RETRY, Event.FAIL_BY_HAND}
+)
 FINAL = frozenset({State.SENT, State.FAILED, State.EXPIRED, State.CANCELLED})
 WAITING = frozenset({State.QUEUED, State.DEFERRED})
 
@@ -69,6 +73,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.HOLD: State.HELD,
         Event.CANCEL: State.CANCELLED,
         Event.RETRY: State.QUEUED,
+        Event.FAIL_BY_HAND: State.FAILED,
     },
     State.DEFERRED: {
         Event.CLAIM: State.SENDING,
@@ -76,6 +81,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.HOLD: State.HELD,
         Event.CANCEL: State.CANCELLED,
         Event.RETRY: State.QUEUED,
+        Event.FAIL_BY_HAND: State.FAILED,
     },
     State.SENDING: {
         Event.HAND_BACK: State.QUEUED,
@@ -89,6 +95,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.RELEASE: State.QUEUED,
         Event.CANCEL: State.CANCELLED,
         Event.RETRY: State.QUEUED,
+        Event.FAIL_BY_HAND: State.FAILED,
     },
     State.SENT: {},
     State.FAILED: {Event.RETRY: State.QUEUED},

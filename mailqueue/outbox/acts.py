@@ -1,4 +1,4 @@
-"""What a person decides about recipients: hold, release, cancel, retry; and who, when, why."""
+"""What a person decides about recipients: hold, release, cancel, retry, fail; who, when, why."""
 
 from __future__ import annotations
 
@@ -83,15 +83,16 @@ def _move(
     columns = recipients.c
     statement = (
         update(recipients)
-        .where(selection, columns.state == str(state), *_conditions(event))
-        .values(state=after(event), **_changes(event, now))
+        .where(selection, columns.state == str(state), *conditions(event))
+        .values(state=after(event), **changes(event, now))
         .returning(columns.id, columns.message_id, columns.address, columns.state)
     )
     rows = connection.execute(statement)
     return [Act(row.id, row.message_id, row.address, state, State(row.state)) for row in rows]
 
 
-def _conditions(event: Event) -> list[ColumnElement[bool]]:
+def conditions(event: Event) -> list[ColumnElement[bool]]:
+    """Return what must hold of a recipient besides its state for ``event`` to happen to it."""
     return [_HAS_CONTENT] if event is Event.RETRY else []
 
 
@@ -100,12 +101,13 @@ _HAS_CONTENT = (
 )
 
 
-def _changes(event: Event, now: int) -> dict[str, Any]:
+def changes(event: Event, now: int) -> dict[str, Any]:
+    """Return what becomes of the columns of a recipient, apart from its state."""
     start = case((recipients.c.lifetime_from > now, recipients.c.lifetime_from), else_=now)
     match event:
         case Event.HOLD:
             return {"due_at": None}
-        case Event.CANCEL:
+        case Event.CANCEL | Event.FAIL_BY_HAND:
             return {"due_at": None, "finished_at": now}
         case Event.RELEASE:
             # The time it was held is not taken off its lifetime: it would expire when released.

@@ -110,21 +110,21 @@ def listing(
     connection: Connection,
     *,
     states: Collection[State] = (),
-    relays: Collection[str] = (),
+    where: ColumnElement[bool] | None = None,
     limit: int = 100,
     after: int = 0,
 ) -> Iterator[Listed]:
     """Return up to ``limit`` recipients in ``states`` (none: any), oldest first.
 
     ``after`` is the id of the last recipient already seen; ids are never counted past, so
-    a later page costs what the first one does. ``relays`` keeps to mail for these.
+    a later page costs what the first one does. ``where`` narrows it (see filter.py).
     """
     # An expression is in no index. By its ids SQLite would look for the few that wait among
     # all that were ever sent.
     key = recipients.c.id + literal_column("0") if _are_unfinished(states) else recipients.c.id
     statement = _LISTED.where(key > after, *_among(states)).order_by(key).limit(limit)
-    if relays:
-        statement = statement.where(recipients.c.relay.in_(relays))
+    if where is not None:
+        statement = statement.where(where)
     return map(_listed, connection.execute(statement).all())
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from mailqueue.failpoint import reach
-from mailqueue.outbox.tables import relays
+from mailqueue.outbox.tables import DEFAULT_RELAY, relays
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,8 @@ class RelayRow:
 
     ``breaker`` is ``closed``, ``open`` or ``probing``; ``probe_at`` the instant of the next
     probe; stage, code, enhanced and text are those of the last trouble. ``is_default``: it
-    takes the mail that names no relay.
+    takes the mail that names no relay. The last four are an operator's pause, which stands beside
+    the breaker and is written by `pauses` alone.
     """
 
     name: str
@@ -32,16 +33,26 @@ class RelayRow:
     last_trouble_at: int | None = None
     last_success_at: int | None = None
     is_default: bool = False
+    paused_at: int | None = None
+    paused_until: int | None = None
+    paused_by: str | None = None
+    pause_reason: str | None = None
+
+    def is_paused(self, *, now: int) -> bool:
+        """Whether an operator's pause is in force."""
+        return self.paused_at is not None and (self.paused_until is None or now < self.paused_until)
 
 
 def show(connection: Connection, rows: Sequence[RelayRow]) -> None:
     """Write the rows of all relays that are configured, and which of them is the default.
 
     All others are removed: no mail waits for them any more. A second daemon that has other relays
-    writes theirs again with the next news of them.
+    writes theirs again with the next news of them, but nobody would write a pause again, so a
+    paused relay stays.
     """
     names = [row.name for row in rows]
-    connection.execute(delete(relays).where(relays.c.name.not_in(names)))
+    forgotten = delete(relays).where(relays.c.name.not_in(names), relays.c.paused_at.is_(None))
+    connection.execute(forgotten)
     connection.execute(update(relays).values(is_default=False))
     for row in rows:
         save(connection, row)
@@ -54,18 +65,37 @@ def save(connection: Connection, row: RelayRow) -> None:
     """Write how one relay is, whether or not there is a row of it.
 
     Which one is the default stays as it is: with two daemons that differ in it, the one that
-    was configured last is right.
+    was configured last is right. A pause stays too: it is the operator's.
     """
-    values = asdict(row)
+    values = {key: value for key, value in asdict(row).items() if key not in _OTHERS}
     name = values.pop("name")
-    del values["is_default"]
     changed = connection.execute(update(relays).where(relays.c.name == name).values(**values))
     if changed.rowcount == 0:
         connection.execute(insert(relays).values(name=name, **values))
     reach("before", "breaker-commit")
 
 
+_OTHERS = ("is_default", "paused_at", "paused_until", "paused_by", "pause_reason")
+
+
 def load(connection: Connection) -> dict[str, RelayRow]:
     """Return all rows by relay name."""
     rows = connection.execute(select(relays)).mappings()
     return {row["name"]: RelayRow(**{**row, "is_default": bool(row["is_default"])}) for row in rows}
+
+
+def default_of(rows: Collection[RelayRow], configured: str | None) -> str | None:
+    """Return the name of the relay for mail that names none, as far as anybody knows it.
+
+    What a daemon wrote into the rows goes before what the caller's configuration says; without
+    either, the only relay there is takes everything.
+    """
+    told = next((row.name for row in rows if row.is_default), configured)
+    if told is None and len(rows) == 1:
+        return next(iter(rows)).name
+    return told
+
+
+def named(relay: str, default: str | None) -> tuple[str, ...]:
+    """Return the names that mail for ``relay`` carries: its own, and if it is one "default"."""
+    return (relay, DEFAULT_RELAY) if relay == default else (relay,)

@@ -259,6 +259,12 @@ relays = _table(
     Column("text", Text),
     Column("last_trouble_at", _Instant),
     Column("last_success_at", _Instant),
+    # An operator's pause, which the daemon reads and never writes. Without an end it lasts until
+    # somebody ends it.
+    Column("paused_at", _Instant),
+    Column("paused_until", _Instant),
+    Column("paused_by", Text),
+    Column("pause_reason", Text),
     _one_of("breaker", ("closed", "open", "probing")),
     Index(
         "uq_mailqueue_relays_is_default",

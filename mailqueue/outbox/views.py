@@ -33,18 +33,23 @@ DIALECTS: Final = {
 
 VIEWS: Final = {
     # Why a mail did not go: the last reply, and the attempt that it came from. Mail that
-    # expired before it was ever tried has neither.
+    # expired before it was ever tried has neither. What an operator gave up has his name.
     "failures": """
 SELECT
     r.message_id, m.header_message_id, r.id AS recipient_id, m.sender, r.address AS recipient,
     r.state, iso(r.finished_at) AS failed_at,
     r.last_code AS code, r.last_enhanced AS enhanced, r.last_text AS text, a.stage, a.rule,
-    r.attempts, r.relay, m.tags, iso(m.enqueued_at) AS enqueued_at
+    r.attempts, r.relay, m.tags, iso(m.enqueued_at) AS enqueued_at,
+    o.actor AS failed_by, o.reason AS failed_because
 FROM mailqueue_recipients AS r
 JOIN mailqueue_messages AS m ON m.id = r.message_id
 LEFT JOIN mailqueue_attempts AS a ON a.id = (
     SELECT max(x.id) FROM mailqueue_attempts AS x
     WHERE x.recipient_id = r.id AND x.ended_at = r.last_at
+)
+LEFT JOIN mailqueue_actions AS o ON o.id = (
+    SELECT max(x.id) FROM mailqueue_actions AS x
+    WHERE x.recipient_id = r.id AND x.at = r.finished_at AND x.verb = 'fail-by-hand'
 )
 WHERE r.state IN ('failed', 'expired')
 """,
@@ -63,13 +68,16 @@ SELECT
     CASE WHEN b.breaker <> 'closed' THEN b.code END AS relay_code,
     CASE WHEN b.breaker <> 'closed' THEN b.text END AS relay_text,
     r.attempts, r.doubts, iso(r.last_at) AS last_at, r.last_code, r.last_enhanced, r.last_text,
-    iso(r.expires_at) AS expires_at, iso(m.enqueued_at) AS enqueued_at, m.tags
+    iso(r.expires_at) AS expires_at, iso(m.enqueued_at) AS enqueued_at, m.tags,
+    p.paused_by, iso(p.paused_at) AS paused_at, iso(p.paused_until) AS paused_until, p.pause_reason
 FROM mailqueue_recipients AS r
 JOIN mailqueue_messages AS m ON m.id = r.message_id
 LEFT JOIN mailqueue_relays AS b ON b.name = coalesce(
     (SELECT x.name FROM mailqueue_relays AS x WHERE x.name = r.relay),
     (SELECT x.name FROM mailqueue_relays AS x WHERE x.is_default AND r.relay = 'default')
 )
+LEFT JOIN mailqueue_relays AS p ON p.name = b.name AND p.paused_at IS NOT NULL
+    AND (p.paused_until IS NULL OR p.paused_until > now())
 WHERE r.finished_at IS NULL
 """,
     # Every time that a mail may have been sent without our knowing, and what became of it.

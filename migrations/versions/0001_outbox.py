@@ -206,6 +206,10 @@ def _create_relays() -> None:
         sa.Column("text", sa.Text),
         sa.Column("last_trouble_at", WIDE),
         sa.Column("last_success_at", WIDE),
+        sa.Column("paused_at", WIDE),
+        sa.Column("paused_until", WIDE),
+        sa.Column("paused_by", sa.Text),
+        sa.Column("pause_reason", sa.Text),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_mailqueue_relays")),
         sa.CheckConstraint(
             "breaker IN ('closed', 'open', 'probing')", name=op.f("ck_mailqueue_relays_breaker")
@@ -277,12 +281,17 @@ SELECT
     r.message_id, m.header_message_id, r.id AS recipient_id, m.sender, r.address AS recipient,
     r.state, iso(r.finished_at) AS failed_at,
     r.last_code AS code, r.last_enhanced AS enhanced, r.last_text AS text, a.stage, a.rule,
-    r.attempts, r.relay, m.tags, iso(m.enqueued_at) AS enqueued_at
+    r.attempts, r.relay, m.tags, iso(m.enqueued_at) AS enqueued_at,
+    o.actor AS failed_by, o.reason AS failed_because
 FROM mailqueue_recipients AS r
 JOIN mailqueue_messages AS m ON m.id = r.message_id
 LEFT JOIN mailqueue_attempts AS a ON a.id = (
     SELECT max(x.id) FROM mailqueue_attempts AS x
     WHERE x.recipient_id = r.id AND x.ended_at = r.last_at
+)
+LEFT JOIN mailqueue_actions AS o ON o.id = (
+    SELECT max(x.id) FROM mailqueue_actions AS x
+    WHERE x.recipient_id = r.id AND x.at = r.finished_at AND x.verb = 'fail-by-hand'
 )
 WHERE r.state IN ('failed', 'expired')
 """,
@@ -299,13 +308,16 @@ SELECT
     CASE WHEN b.breaker <> 'closed' THEN b.code END AS relay_code,
     CASE WHEN b.breaker <> 'closed' THEN b.text END AS relay_text,
     r.attempts, r.doubts, iso(r.last_at) AS last_at, r.last_code, r.last_enhanced, r.last_text,
-    iso(r.expires_at) AS expires_at, iso(m.enqueued_at) AS enqueued_at, m.tags
+    iso(r.expires_at) AS expires_at, iso(m.enqueued_at) AS enqueued_at, m.tags,
+    p.paused_by, iso(p.paused_at) AS paused_at, iso(p.paused_until) AS paused_until, p.pause_reason
 FROM mailqueue_recipients AS r
 JOIN mailqueue_messages AS m ON m.id = r.message_id
 LEFT JOIN mailqueue_relays AS b ON b.name = coalesce(
     (SELECT x.name FROM mailqueue_relays AS x WHERE x.name = r.relay),
     (SELECT x.name FROM mailqueue_relays AS x WHERE x.is_default AND r.relay = 'default')
 )
+LEFT JOIN mailqueue_relays AS p ON p.name = b.name AND p.paused_at IS NOT NULL
+    AND (p.paused_until IS NULL OR p.paused_until > now())
 WHERE r.finished_at IS NULL
 """,
     "in_doubt": """

@@ -101,7 +101,7 @@ def test_a_file_that_may_not_be_written(
         return opened
 
     # Tests may run as root, to whom no file mode says no.
-    monkeypatch.setattr("mailqueue.operate.write_engine", read_only)
+    monkeypatch.setattr("mailqueue.operate.access.write_engine", read_only)
     result = invoke("hold", 1, "--database", url)
     assert result.exit_code == 77
     assert "cannot be written by this user" in result.stderr

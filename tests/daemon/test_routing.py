@@ -11,6 +11,7 @@ from mailqueue.config import Config, RelaySettings
 from mailqueue.daemon.pulse import WINDOW
 from mailqueue.daemon.routing import AHEAD_SECONDS, PER_SESSION, Routing
 from mailqueue.errors import ConfigError
+from mailqueue.outbox.pauses import Pause
 from mailqueue.outbox.relays import RelayRow
 from mailqueue.smtp.pool import Pool
 from mailqueue.smtp.relay import Relay
@@ -92,6 +93,34 @@ def test_mail_of_an_unknown_name_goes_nowhere() -> None:
     assert "typo" not in routing.queues
     assert routing.policy_of("typo").give_up == 432_000
     assert routing.policy_of("default").give_up == 99_999
+
+
+def test_what_an_operator_paused_waits_and_goes_to_no_fallback() -> None:
+    """Unlike a breaker, a pause is a decision that this mail shall wait."""
+    routing = routing_for(main={"fallback": ["bulk"]}, bulk={})
+    pause(routing, "main")
+    routing.pauses = {"main": Pause(NOW, NOW + SECOND, "olga")}
+    assert {(queue, relay) for queue, relay, *_ in places(routing)} == {("bulk", "bulk")}
+    ended = places(routing, now=NOW + SECOND)
+    assert ("main", "bulk") in {(queue, relay) for queue, relay, *_ in ended}
+
+
+def test_a_fallback_that_an_operator_paused_is_passed_over() -> None:
+    """It takes nobody's mail, and the next one stands in."""
+    routing = routing_for(main={"fallback": ["bulk", "spare"]}, bulk={}, spare={})
+    pause(routing, "main")
+    routing.pauses = {"bulk": Pause(NOW, None, "olga")}
+    found = {(queue, relay) for queue, relay, *_ in places(routing)}
+    assert ("main", "spare") in found
+    assert "bulk" not in {relay for _, relay in found}
+
+
+def test_a_pause_holds_for_a_relay_that_is_configured_later() -> None:
+    """It was decided by name, and a reload between two looks does not forget it."""
+    routing = routing_for(main={})
+    routing.pauses = {"bulk": Pause(NOW, None, "olga")}
+    routing.configure(configured(main={}, bulk={}))
+    assert {relay for _, relay, *_ in places(routing)} == {"main"}
 
 
 def test_what_is_under_way_takes_room_and_what_settles_gives_it_back() -> None:

@@ -41,6 +41,8 @@ ALL: tuple[events.Event, ...] = (
     events.RelayPaused("main", UNREACHABLE, 30.0),
     events.RelayResumed("main", 90.0),
     events.PipeliningSuspended("main", 3600.0),
+    events.PauseBegun("main", "olga", "new address", NOW),
+    events.PauseEnded("main"),
     events.RelayUnknown("typo"),
     events.DatabaseTrouble("writing", "the disk is full"),
     events.DatabaseRecovered(9.0),

@@ -87,6 +87,13 @@ def test_an_unknown_relay_is_told_with_its_remedy() -> None:
     assert "reload" in text
 
 
+def test_a_pause_names_who_decided_it_and_why() -> None:
+    """Whoever wonders why mail waits finds the person to ask."""
+    line = word(events.PauseBegun("main", "olga", "new address", None))
+    assert line.text == "relay=main paused by olga: new address; its mail waits"
+    assert line.level == logging.WARNING
+
+
 def test_fields_say_the_same_as_the_text() -> None:
     """Machines read what people read, and the rule and the next attempt besides."""
     fields = word(answered(decision(DEFERRED))).fields

@@ -34,6 +34,7 @@ TABLE = """
     release     .          .          .          queued     .     .       .        .
     cancel      cancelled  cancelled  .          cancelled  .     .       .        .
     retry       queued     queued     .          queued     .     queued  queued   queued
+    fail-by-hand  failed   failed     .          failed     .     .       .        .
 """
 
 COLUMNS, *ROWS = [words for line in TABLE.splitlines() if (words := line.split())]

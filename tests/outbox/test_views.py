@@ -80,6 +80,8 @@ def test_failures_say_why_a_mail_did_not_go(engine: Engine, shell: sqlite3.Conne
             "relay": "default",
             "tags": '{"order": "42"}',
             "enqueued_at": AT_NOW,
+            "failed_by": None,
+            "failed_because": None,
         }
     ]
 
@@ -113,6 +115,37 @@ def test_mail_that_expired_untried_is_a_failure_too(
 
     (row,) = ask(shell, "SELECT state, code, stage FROM mailqueue_failures")
     assert row == {"state": "expired", "code": None, "stage": None}
+
+
+def test_failures_name_who_gave_up_by_hand(engine: Engine, shell: sqlite3.Connection) -> None:
+    """What an operator failed has his name and reason, and the last reply as it was."""
+    with engine.begin() as connection:
+        replied = {"last_at": NOW, "last_code": 450, "last_text": "busy"}
+        message = add_message(connection, recipient={"state": State.FAILED, **replied})
+        (recipient,) = recipient_ids(connection, message)
+        add_action(connection, recipient, verb="fail-by-hand", at=NOW - 1, reason="long ago")
+        add_action(connection, recipient, verb="fail-by-hand", reason="account closed")
+
+    rows = ask(shell, "SELECT code, text, failed_by, failed_because FROM mailqueue_failures")
+    assert [tuple(row.values()) for row in rows] == [(450, "busy", "olga", "account closed")]
+
+
+@pytest.mark.parametrize(
+    ("until", "shown"), [(None, "olga"), (NOW + 10**9 * SECOND, "olga"), (NOW, None)]
+)
+def test_the_backlog_says_that_an_operator_paused_the_relay(
+    engine: Engine, shell: sqlite3.Connection, until: int | None, shown: str | None
+) -> None:
+    """A pause in force stands beside the breaker, and one that has ended does not."""
+    with engine.begin() as connection:
+        pause = {"paused_by": "olga", "paused_at": NOW, "paused_until": until}
+        add_relay(connection, "bulk", pause_reason="new address", **pause)
+        add_message(connection, relay="bulk")
+
+    (row,) = ask(shell, "SELECT breaker, paused_by, paused_at, pause_reason FROM mailqueue_backlog")
+    assert row["breaker"] == "closed"
+    assert (row["paused_by"], row["paused_at"] and AT_NOW) == (shown, shown and AT_NOW)
+    assert row["pause_reason"] == (shown and "new address")
 
 
 def test_each_recipient_is_in_exactly_one_of_failures_and_backlog(

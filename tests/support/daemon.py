@@ -105,7 +105,8 @@ class Daemon:
         """Let so much time pass on a `PassingClock`, and everybody look at the clock."""
         assert isinstance(self.clock, PassingClock)
         self.clock.let_pass(seconds)
-        for part in (self.parts.keeper, self.parts.janitor, self.parts.dispatcher):
+        parts = self.parts
+        for part in (parts.keeper, parts.janitor, parts.pauses, parts.dispatcher):
             part.wake.ring()
 
     async def rounds(self, count: int = 2) -> None:

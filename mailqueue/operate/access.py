@@ -1,0 +1,57 @@
+"""How an operator's verbs reach the outbox: one way to write, and another to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+
+from sqlalchemy import URL, Connection, Engine
+
+from mailqueue.outbox.engine import read_engine, write_engine
+from mailqueue.outbox.faults import translating
+from mailqueue.outbox.location import database_path, parse_url
+from mailqueue.outbox.schema import check
+
+
+class Access:
+    """The engines of an operator: made for a URL or a path, or an application's to write with."""
+
+    def __init__(self, place: str | URL | PathLike[str] | Engine, busy_timeout: float) -> None:
+        self._own: list[Engine] = []
+        if isinstance(place, Engine):
+            self._writer = place
+            path = database_path(place.url)
+        else:
+            url = parse_url(place)
+            self._writer = self._made(write_engine(url, busy_timeout=busy_timeout))
+            path = database_path(url)
+        # An application's transactions may all take the write lock, and a long look would hold it.
+        self._reader = (
+            self._writer
+            if path is None
+            else self._made(read_engine(parse_url(path), busy_timeout=busy_timeout))
+        )
+
+    def _made(self, engine: Engine) -> Engine:
+        self._own.append(engine)
+        return engine
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give a connection in a transaction that is committed at the end; raises `OutboxError`."""
+        with translating(self._writer.url), self._writer.begin() as connection:
+            check(connection)
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection that holds nobody up; raises `OutboxError`."""
+        with translating(self._reader.url, reading=True), self._reader.begin() as connection:
+            check(connection)
+            yield connection
+
+    def close(self) -> None:
+        """Close the connections, but those of an application's engine."""
+        for engine in self._own:
+            engine.dispose()
