@@ -1,0 +1,101 @@
+"""What can be asked of the benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.ground import Choice
+
+DIRECTORY = Path("/var/tmp")
+"""Not /tmp, which is memory on many machines: a flush would cost nothing there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The options: what is measured, where, and what is written at the end."""
+
+    choice: Choice
+    directory: Path
+    database: str | None
+    json: Path | None
+    page: Path | None
+    words: str
+
+
+def ask(arguments: Sequence[str] | None, measured: Iterable[str]) -> Asked:
+    """Return what the command line asks for; ``measured`` are the names there are."""
+    given = sys.argv[1:] if arguments is None else arguments
+    known = tuple(measured)
+    chosen = _parser(known).parse_args(given)
+    choice = Choice(
+        only=chosen.only or known,
+        rounds=chosen.rounds,
+        mails=chosen.mails,
+        sessions=chosen.sessions,
+        producers=chosen.producers,
+        latency=chosen.latency,
+        samples=chosen.samples,
+        queued=chosen.queued,
+        idle_seconds=chosen.idle_seconds,
+        postfix=not chosen.without_postfix,
+        tuned=chosen.tuned,
+        profile=chosen.profile,
+    )
+    words = shlex.join(given) or "everything"
+    return Asked(choice, chosen.directory, chosen.database, chosen.json, chosen.write, words)
+
+
+def _parser(known: tuple[str, ...]) -> argparse.ArgumentParser:
+    default = Choice(only=known)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure mailqueue beside Postfix and beside what this machine allows.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--only", type=_names(known), metavar="A,B", help=f"some of {', '.join(known)}")
+    add("--rounds", type=_positive, default=default.rounds)
+    add("--mails", type=_positive, default=default.mails, help="in each drain")
+    add("--sessions", type=_positive, default=default.sessions, help="to the relay, of each system")
+    add("--producers", type=_positive, default=default.producers)
+    add("--latency", type=float, default=default.latency, help="seconds, of each reply from afar")
+    add("--samples", type=_positive, default=default.samples, help="of the latency when idle")
+    add("--queued", type=_positive, default=default.queued, help="mails in the long queue")
+    add("--idle-seconds", type=float, default=default.idle_seconds)
+    add("--tuned", action="store_true", help="measure a Postfix with raised limits as well")
+    add("--without-postfix", action="store_true", help="measure none of Postfix's programs")
+    _add_places(parser)
+    return parser
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--directory", type=Path, default=DIRECTORY, help="its file system is what is measured")
+    add("--database", metavar="URL", help="sqlite:///DIRECTORY for the outboxes, if elsewhere")
+    add("--json", type=Path, metavar="FILE", help="write all figures there")
+    add("--write", type=Path, metavar="PAGE", help="put the table between the markers of a page")
+    add("--profile", type=Path, metavar="DIRECTORY", help="profile the daemon; figures mean little")
+
+
+def _names(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    def parse(text: str) -> tuple[str, ...]:
+        names = tuple(name.strip() for name in text.split(",") if name.strip())
+        if unknown := set(names) - set(known):
+            raise argparse.ArgumentTypeError(
+                f"no measurement {', '.join(sorted(unknown))}; there are {', '.join(known)}"
+            )
+        return names
+
+    return parse
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
