@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         told = facts(directory)
         _measure(ground)
         if asked.choice.profile is not None:
-            print_profiles(asked.choice.profile, asked.choice.mails)
+            print_profiles(ground.profiles)
         else:
             _report(ground, asked, told)
         return 1 if ground.failed else 0

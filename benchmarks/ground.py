@@ -14,6 +14,7 @@ from benchmarks import postfix as private_postfix
 from benchmarks.figures import Figures, Key
 from benchmarks.ledger import WrongCount
 from benchmarks.outbox import Outboxes
+from benchmarks.profiles import prepare
 from benchmarks.program import Silence
 
 POLL = 0.005
@@ -48,6 +49,7 @@ class Ground:
     figures: Figures = field(default_factory=Figures)
     left_out: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    profiles: list[Path] = field(default_factory=list)
     number: int = 0
     _serial: Iterator[int] = field(default_factory=itertools.count)
 
@@ -69,6 +71,13 @@ class Ground:
         directory = self.directory / f"{next(self._serial):04}"
         directory.mkdir()
         return directory
+
+    def profile(self, name: str, mails: int) -> Path | None:
+        """Return where the profiles of a program go that handles ``mails``, or None."""
+        if self.choice.profile is None:
+            return None
+        self.profiles.append(prepare(self.choice.profile, name, mails))
+        return self.profiles[-1]
 
     def has_postfix(self) -> bool:
         """Whether Postfix can be measured; says why not."""

@@ -6,13 +6,21 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.ground import Choice
+from benchmarks.profiled import LAST_VERSION
 
 DIRECTORY = Path("/var/tmp")
 """Not /tmp, which is memory on many machines: a flush would cost nothing there."""
+
+PROFILES = Path("build/profiles")
+PROFILED = ("drain", "roundtrips", "e2e", "enqueue")
+_PROFILE = (
+    f"run mailqueue alone under cProfile and tell where its time goes ({', '.join(PROFILED)}); "
+    "figures mean little then"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +39,10 @@ def ask(arguments: Sequence[str] | None, measured: Iterable[str]) -> Asked:
     """Return what the command line asks for; ``measured`` are the names there are."""
     given = sys.argv[1:] if arguments is None else arguments
     known = tuple(measured)
-    chosen = _parser(known).parse_args(given)
+    parser = _parser(known)
+    chosen = parser.parse_args(given)
     choice = Choice(
-        only=chosen.only or known,
+        only=chosen.only or (PROFILED[:1] if chosen.profile else known),
         rounds=chosen.rounds,
         mails=chosen.mails,
         sessions=chosen.sessions,
@@ -46,8 +55,18 @@ def ask(arguments: Sequence[str] | None, measured: Iterable[str]) -> Asked:
         tuned=chosen.tuned,
         profile=chosen.profile,
     )
+    if choice.profile is not None:
+        choice = _profiled(parser, choice)
     words = shlex.join(given) or "everything"
     return Asked(choice, chosen.directory, chosen.database, chosen.json, chosen.write, words)
+
+
+def _profiled(parser: argparse.ArgumentParser, choice: Choice) -> Choice:
+    if sys.version_info[:2] > LAST_VERSION:
+        parser.error("--profile needs Python 3.11: later, cProfile mixes the threads up")
+    if unknown := set(choice.only) - set(PROFILED):
+        parser.error(f"--profile is not for {', '.join(sorted(unknown))}")
+    return replace(choice, rounds=1, postfix=False)
 
 
 def _parser(known: tuple[str, ...]) -> argparse.ArgumentParser:
@@ -79,7 +98,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     add("--database", metavar="URL", help="sqlite:///DIRECTORY for the outboxes, if elsewhere")
     add("--json", type=Path, metavar="FILE", help="write all figures there")
     add("--write", type=Path, metavar="PAGE", help="put the table between the markers of a page")
-    add("--profile", type=Path, metavar="DIRECTORY", help="profile the daemon; figures mean little")
+    add("--profile", type=Path, nargs="?", const=PROFILES, metavar="DIRECTORY", help=_PROFILE)
 
 
 def _names(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:

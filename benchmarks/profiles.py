@@ -1,42 +1,50 @@
-"""What the profiles of a daemon's threads say: the functions that cost the most themselves."""
+"""What the profiles of a program's threads say: the functions that cost the most themselves."""
 
 from __future__ import annotations
 
 import pstats
+import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 TOP = 25
+_MAILS = "mails"
 _NEGLIGIBLE = 0.01
 """Seconds; a thread that did less is not worth a table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """A function, its calls, and the seconds that it spent itself."""
+    """A function, its calls, and the CPU seconds that it used itself."""
 
     function: str
     calls: int
     seconds: float
 
 
+def prepare(directory: Path, name: str, mails: int) -> Path:
+    """Return an empty directory for the profiles of ``name``, in which ``mails`` are handled."""
+    place = directory / name.replace(" ", "-").replace(",", "")
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    (place / _MAILS).write_text(str(mails))
+    return place
+
+
 def costs(path: Path) -> list[Cost]:
     """Return the functions of one profile, the dearest first."""
     found = cast("Any", pstats.Stats(str(path))).stats
-    listed = [
-        Cost(_name(*place), calls, seconds)
-        for place, (_, calls, seconds, _, _) in found.items()
-        if not _is_waiting(place[2])
-    ]
+    listed = [Cost(_name(*place), calls, own) for place, (_, calls, own, _, _) in found.items()]
     return sorted(listed, key=lambda cost: cost.seconds, reverse=True)
 
 
 def table(thread: str, found: list[Cost], mails: int) -> str:
-    """Return what a thread spent, in microseconds for each mail."""
+    """Return what a thread used, in microseconds for each mail."""
     whole = sum(cost.seconds for cost in found)
     lines = [
-        f"{thread}: {whole * 1e6 / mails:.1f} µs per mail under the profiler, {whole:.2f} s in all",
+        f"{thread}: {whole * 1e6 / mails:.1f} µs of CPU per mail under the profiler",
         f"{'µs/mail':>9} {'calls/mail':>11} {'share':>7}  function",
     ]
     lines += [
@@ -47,17 +55,15 @@ def table(thread: str, found: list[Cost], mails: int) -> str:
     return "\n".join(lines)
 
 
-def print_profiles(directory: Path, mails: int) -> None:
-    """Print a table for each thread of each process that left its profile in ``directory``."""
-    for path in sorted(directory.glob("*.prof")):
-        found = costs(path)
-        if sum(cost.seconds for cost in found) > _NEGLIGIBLE:
-            print(f"\n{table(path.stem, found, mails)}")
-
-
-def _is_waiting(function: str) -> bool:
-    # Time in which a thread sleeps is in the profile, as it is that of a clock on the wall.
-    return any(name in function for name in ("'poll' of 'select", "'acquire' of '_thread", ".get'"))
+def print_profiles(directories: Iterable[Path]) -> None:
+    """Print a table for each thread that left its profile in one of ``directories``."""
+    for directory in directories:
+        mails = int((directory / _MAILS).read_text())
+        for path in sorted(directory.glob("*.prof")):
+            found = costs(path)
+            if sum(cost.seconds for cost in found) > _NEGLIGIBLE:
+                print(f"\n{table(f'{directory.name}, {path.stem}', found, mails)}")
+        print(f"\nFor `python -m pstats FILE`: {directory}/*.prof")
 
 
 def _name(file: str, line: int, function: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.daemon import DaemonSettings
 from benchmarks.ground import Ground, await_that, patience
@@ -48,7 +49,12 @@ def watch(
 
 
 def daemon_settings(
-    ground: Ground, sink: Sink, outbox: MeasuredOutbox, *, processes: int = 1
+    ground: Ground,
+    sink: Sink,
+    outbox: MeasuredOutbox,
+    *,
+    processes: int = 1,
+    profile: Path | None = None,
 ) -> DaemonSettings:
     """Return the daemon's settings; each has a directory of its own."""
     return DaemonSettings(
@@ -57,7 +63,7 @@ def daemon_settings(
         sink.port,
         ground.choice.sessions,
         processes,
-        ground.choice.profile,
+        profile,
     )
 
 

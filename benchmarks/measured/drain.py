@@ -24,10 +24,10 @@ TWO = "mailqueue, 2 processes"
 def measure(ground: Ground) -> None:
     """Drain each system once."""
     systems: list[tuple[str, Callable[[str], None]]] = [(DAEMON, partial(_daemon, ground, 1))]
-    if has_processes():
-        systems.append((TWO, partial(_daemon, ground, 2)))
-    else:
+    if not has_processes():
         ground.leave_out("two processes (`mailqueue run` has no --processes)")
+    elif ground.choice.profile is None:
+        systems.append((TWO, partial(_daemon, ground, 2)))
     systems += [(name, partial(_postfix, ground)) for name in postfixes(ground)]
     ground.in_turn(systems)
 
@@ -36,7 +36,8 @@ def drain_outbox(ground: Ground, at: Sink, processes: int = 1) -> Delivered:
     """Fill an outbox, and let the daemon drain it into ``at``."""
     mails = ground.choice.mails
     outbox = ground.outboxes.new()
-    settings = daemon_settings(ground, at, outbox, processes=processes)
+    profile = ground.profile("drain", mails)
+    settings = daemon_settings(ground, at, outbox, processes=processes, profile=profile)
     outbox.fill(0, mails, log=settings.directory / "fill.log", timeout=patience(mails))
     at.expect(mails)
     with daemon(settings) as pid:

@@ -44,7 +44,8 @@ def _daemon(ground: Ground, system: str) -> None:
     chosen = ground.choice
     outbox = ground.outboxes.new()
     with sink(ground.room()) as at:
-        settings = daemon_settings(ground, at, outbox)
+        profile = ground.profile("end to end", chosen.mails)
+        settings = daemon_settings(ground, at, outbox, profile=profile)
         with daemon(settings) as pid, _producers(ground, outbox) as producers:
             warm_up(at, outbox)
             with PeakMemory(pid) as memory:

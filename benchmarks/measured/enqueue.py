@@ -45,7 +45,10 @@ def own_share(cpu: dict[str, float]) -> float:
 def _run(ground: Ground, kind: str, mails: int, system: str) -> None:
     outbox = ground.outboxes.new()
     log = ground.room() / "producer.log"
-    with Program("benchmarks.producer", kind, outbox.url, 0, mails, log=log) as producer:
+    what = ("benchmarks.producer", kind, outbox.url, 0, mails)
+    profile = ground.profile(kind, mails)
+    module, *arguments = what if profile is None else ("benchmarks.profiled", profile, *what)
+    with Program(str(module), *arguments, log=log) as producer:
         (done,) = run_together([producer], timeout=patience(mails))
     stored = sum(outbox.states().values())
     ground.outboxes.remove(outbox)
