@@ -26,7 +26,7 @@ from benchmarks.measured import (
 from benchmarks.options import Asked, ask
 from benchmarks.outbox import Outboxes
 from benchmarks.profiles import print_profiles
-from benchmarks.table import rewrite, section
+from benchmarks.table import check_place, rewrite, section
 from benchmarks.targets import LINES, Standing, stand
 
 MEASURED: dict[str, Callable[[Ground], None]] = {
@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = ask(arguments, MEASURED)
     # Everything that is running is ended on the way out.
     signal.signal(signal.SIGTERM, _stop)
+    if asked.page is not None:
+        check_place(asked.page)  # now, and not when all is measured
     directory = Path(tempfile.mkdtemp(prefix="mailqueue-bench-", dir=asked.directory))
     directory.chmod(0o755)  # Postfix's unprivileged processes pass through
     try:

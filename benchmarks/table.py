@@ -58,11 +58,17 @@ def number(value: float) -> str:
 
 def rewrite(page: Path, text: str) -> None:
     """Put ``text`` between the markers of ``page``; raises `NoPlace`."""
+    before, after = check_place(page)
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+
+
+def check_place(page: Path) -> tuple[str, str]:
+    """Return what stands before and after the markers of ``page``; raises `NoPlace`."""
     before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise NoPlace(f"{page} has no lines {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+    return before, after
 
 
 def _beside(standing: Standing) -> str:

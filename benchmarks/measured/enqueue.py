@@ -21,6 +21,7 @@ KINDS = {
     "enqueue-many": "enqueue_many of 100",
 }
 BATCH = 100
+_SHARED = {"Outbox, bytes", "Outbox, EmailMessage", "bare commits", "as_bytes"}
 
 
 def measure(ground: Ground) -> None:
@@ -32,14 +33,15 @@ def measure(ground: Ground) -> None:
     _note_share(ground)
 
 
-def own_share(cpu: dict[str, float]) -> float:
+def own_share(cpu: dict[str, float]) -> float | None:
     """Return mailqueue's own CPU on an EmailMessage over that on prebuilt bytes.
 
     Its own is what remains after the bare commit, and after the standard library's rendering.
+    None where prebuilt bytes cost no more than the bare commit: that is noise.
     """
     on_bytes = cpu["Outbox, bytes"] - cpu["bare commits"]
     on_message = cpu["Outbox, EmailMessage"] - cpu["bare commits"] - cpu["as_bytes"]
-    return on_message / on_bytes
+    return on_message / on_bytes if on_bytes > 0 else None
 
 
 def _run(ground: Ground, kind: str, mails: int, system: str) -> None:
@@ -65,5 +67,5 @@ def _note_share(ground: Ground) -> None:
         for key, rounds in ground.figures.values.items()
         if key.measurement == "enqueue" and key.quantity == "cpu" and ground.number in rounds
     }
-    if cpu.keys() >= {"Outbox, bytes", "Outbox, EmailMessage", "bare commits", "as_bytes"}:
-        ground.note("enqueue", "own share", ratio=own_share(cpu))
+    if cpu.keys() >= _SHARED and (share := own_share(cpu)) is not None:
+        ground.note("enqueue", "own share", ratio=share)
