@@ -24,9 +24,9 @@ from benchmarks.measured import (
     round_trips,
 )
 from benchmarks.options import Asked, ask
-from benchmarks.outbox import Outboxes
+from benchmarks.outbox import Outboxes, UnknownDatabase
 from benchmarks.profiles import print_profiles
-from benchmarks.table import check_place, rewrite, section
+from benchmarks.table import NoPlace, check_place, rewrite, section
 from benchmarks.targets import LINES, Standing, stand
 
 MEASURED: dict[str, Callable[[Ground], None]] = {
@@ -46,8 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = ask(arguments, MEASURED)
     # Everything that is running is ended on the way out.
     signal.signal(signal.SIGTERM, _stop)
-    if asked.page is not None:
-        check_place(asked.page)  # now, and not when all is measured
+    try:
+        if asked.page is not None:
+            check_place(asked.page)  # now, and not when all is measured
+        return _run(asked)
+    except (NoPlace, UnknownDatabase) as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _run(asked: Asked) -> int:
     directory = Path(tempfile.mkdtemp(prefix="mailqueue-bench-", dir=asked.directory))
     directory.chmod(0o755)  # Postfix's unprivileged processes pass through
     try:
@@ -82,7 +90,7 @@ def _measure(ground: Ground) -> None:
 def _report(ground: Ground, asked: Asked, told: list[tuple[str, str]]) -> None:
     standings = stand(ground.figures, LINES)
     text = section(
-        [*told, ("Asked for", asked.words)], standings, [*ground.left_out, *ground.failed]
+        [*told, ("Asked for", str(asked.choice))], standings, [*ground.left_out, *ground.failed]
     )
     print(text)
     if asked.json is not None:

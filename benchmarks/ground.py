@@ -38,6 +38,14 @@ class Choice:
     tuned: bool = False
     profile: Path | None = None
 
+    def __str__(self) -> str:
+        """Say what the figures depend on."""
+        return (
+            f"{', '.join(self.only)}; rounds {self.rounds}, mails {self.mails:,}, sessions "
+            f"{self.sessions}, producers {self.producers}, replies after {self.latency * 1000:g} "
+            f"ms, long queue {self.queued:,}"
+        )
+
 
 @dataclass(slots=True)
 class Ground:

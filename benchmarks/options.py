@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +31,6 @@ class Asked:
     database: str | None
     json: Path | None
     page: Path | None
-    words: str
 
 
 def ask(arguments: Sequence[str] | None, measured: Iterable[str]) -> Asked:
@@ -57,8 +55,7 @@ def ask(arguments: Sequence[str] | None, measured: Iterable[str]) -> Asked:
     )
     if choice.profile is not None:
         choice = _profiled(parser, choice)
-    words = shlex.join(given) or "everything"
-    return Asked(choice, chosen.directory, chosen.database, chosen.json, chosen.write, words)
+    return Asked(choice, chosen.directory, chosen.database, chosen.json, chosen.write)
 
 
 def _profiled(parser: argparse.ArgumentParser, choice: Choice) -> Choice:

@@ -89,6 +89,16 @@ def test_an_unknown_measurement_is_named(tmp_path: Path) -> None:
     assert "no measurement dran; there are drain" in ran.stderr
 
 
+def test_a_page_without_a_place_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    """Half an hour of measuring is not lost at its end."""
+    page = tmp_path / "page.md"
+    page.write_text("no markers")
+    ran = bench(tmp_path, "--only", "drain", "--write", str(page))
+    assert ran.returncode == 2
+    assert "has no lines" in ran.stderr
+    assert "round 1" not in ran.stderr
+
+
 def test_another_database_than_sqlite_is_refused(tmp_path: Path) -> None:
     """Nobody is given SQLite's figures for another database."""
     with pytest.raises(UnknownDatabase):
