@@ -53,6 +53,18 @@ fuzz: $(STAMP) ## Fuzz every reader of foreign octets with atheris, SECONDS_EACH
 mutate: $(STAMP) ## Break each promise on purpose, and show which test notices
 	$(BIN)/python -m tests.mutation
 
+# `python -m benchmarks --help` says what else can be asked for: ARGS="--tuned --json FILE".
+BENCH = $(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	$(if $(MAILS),--mails $(MAILS))
+
+.PHONY: bench
+bench: $(STAMP) ## Measure beside Postfix; make bench ONLY=drain,latency ROUNDS=3 MAILS=5000
+	$(BENCH) $(ARGS)
+
+.PHONY: profile
+profile: $(STAMP) ## Where the daemon spends its time, thread by thread; make profile ONLY=drain
+	$(BENCH) --profile $(ARGS)
+
 .PHONY: format
 format: $(STAMP) ## Format the code and mend what can be mended (ruff)
 	$(BIN)/ruff check --fix

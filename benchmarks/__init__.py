@@ -1,0 +1,1 @@
+"""What mailqueue is measured against, and with what: `make bench`. See docs/performance.md."""
