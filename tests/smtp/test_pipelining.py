@@ -427,7 +427,7 @@ def test_what_is_behind_the_dot_is_not_the_dot(
 
 
 async def _dot_written(transaction: PipelinedTransaction) -> None:
-    while not transaction.dot_written:
+    while not transaction.dot_written:  # noqa: ASYNC110 - nobody tells of it
         await asyncio.sleep(0)
 
 
