@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -105,21 +106,28 @@ def _goes_again(finding: Finding) -> bool:
 
 
 class Transcription:
-    """Shows what goes over the wire, each line with its stage; a `mailqueue.smtp.Transcript`."""
+    """Shows what goes over the wire, each line with its stage; a `mailqueue.smtp.Transcript`.
+
+    Where commands go in groups their replies come later, in the same order.
+    """
 
     def __init__(self, show: Show) -> None:
         self._show = show
         self._stage = Stage.GREETING
+        self._unanswered: deque[Stage] = deque([Stage.GREETING])
 
     def sent(self, line: str) -> None:
         """Show a line of ours."""
         self._stage = _stage_of(line, self._stage)
+        if not line.startswith("("):
+            self._unanswered.append(self._stage)
         self._show(f"{self._stage:<11} -> {printable(line)}")
 
     def received(self, text: str) -> None:
         """Show a reply; what follows its first line is indented to stand below it."""
+        stage = self._unanswered.popleft() if self._unanswered else self._stage
         first, *more = printable(text).split("\n")
-        self._show(f"{self._stage:<11} <- {first}")
+        self._show(f"{stage:<11} <- {first}")
         for line in more:
             self._show(f"{'':<11} <-     {line}")
 

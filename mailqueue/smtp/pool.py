@@ -101,6 +101,7 @@ class Pool:
     def give_back(self, session: Session) -> None:
         """Take a session back; one that may not be used again is ended."""
         lent = self._lent.get(session, 0)
+        session.release(lent - 1)
         if lent > 1 and session.is_connected:
             self._lent[session] = lent - 1
             self._roomy[session] = None
@@ -201,7 +202,6 @@ class Pool:
     def _vacate(self, place: Place) -> None:
         """Take a place back in which nothing has begun."""
         if isinstance(place, Session):
-            place.release()
             self.give_back(place)
         else:
             self._opening -= 1

@@ -125,9 +125,9 @@ class Session:
         """Keep room for a transaction that begins soon."""
         self._promised += 1
 
-    def release(self) -> None:
-        """Keep it no longer: the transaction does not come."""
-        self._promised -= 1
+    def release(self, holders: int) -> None:
+        """Keep room only for those of so many holders whose transaction has not begun."""
+        self._promised = min(self._promised, max(0, holders - self._course.under_way))
 
     def begin(
         self, envelope: Envelope, content: Content, *, before_dot: BeforeDot | None = None

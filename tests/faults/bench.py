@@ -43,12 +43,13 @@ class Observation:
     duplicates: int
     doubts: int
     transcript: str
+    pipelined: bool = False
 
 
-async def observe(cells: Sequence[Cell]) -> list[Observation]:
+async def observe(cells: Sequence[Cell], *, pipelined: bool = False) -> list[Observation]:
     """Let all ``cells`` happen at once, wait until nothing is due any more, and tell."""
     with tempfile.TemporaryDirectory(prefix="faults") as directory:
-        async with _bench_for(Path(directory), cells) as bench:
+        async with _bench_for(Path(directory), cells, pipelined=pipelined) as bench:
             await bench.run()
             return bench.observations()
 
@@ -172,6 +173,7 @@ class Bench:
             tuple(breaches),
             duplicates=sum(count > 1 for count in received),
             doubts=sum(row["doubts"] for row in final),
+            pipelined=trial.pipelined,
             transcript="\n--\n".join(one.transcript for one in trial.relay.ledger.sessions),
         )
 
@@ -203,13 +205,20 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def _bench_for(directory: Path, cells: Sequence[Cell]) -> AsyncIterator[Bench]:
+async def _bench_for(
+    directory: Path, cells: Sequence[Cell], *, pipelined: bool
+) -> AsyncIterator[Bench]:
     server_tls, ca_file = _certificates(directory)
     outbox = OutboxFile(directory / "outbox.db")
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(outbox.close)
         trials = [
-            Trial(cell, await stack.enter_async_context(relay_for(cell, server_tls)), number)
+            Trial(
+                cell,
+                await stack.enter_async_context(relay_for(cell, server_tls)),
+                number,
+                pipelined=pipelined,
+            )
             for number, cell in enumerate(cells, 1)
         ]
         relays = {trial.name: trial.keys(ca_file) for trial in trials}

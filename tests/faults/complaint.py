@@ -14,9 +14,9 @@ _SHOWN = 5
 """Complaints are alike mostly, and transcripts long."""
 
 
-async def check(cells: Sequence[Cell]) -> list[Observation]:
+async def check(cells: Sequence[Cell], *, pipelined: bool = False) -> list[Observation]:
     """Let all ``cells`` happen. Raises AssertionError that tells of each that went wrong."""
-    observations = await observe(cells)
+    observations = await observe(cells, pipelined=pipelined)
     complaints = [text for one in observations if (text := complaint(one))]
     if complaints:
         told = "\n\n".join(complaints[:_SHOWN])
@@ -26,7 +26,7 @@ async def check(cells: Sequence[Cell]) -> list[Observation]:
 
 def complaint(observation: Observation) -> str:
     """Return what is wrong, or nothing."""
-    wanted = expectations(observation.cell)
+    wanted = expectations(observation.cell, pipelined=observation.pipelined)
     lines = list(observation.breaches)
     if not any(one.is_met_by(observation.seen) for one in wanted):
         lines.extend(_differences(wanted[0], observation.seen))

@@ -23,9 +23,10 @@ from tests.faults.rulings import (
 )
 
 
-def expectations(cell: Cell) -> tuple[Expectation, ...]:
+def expectations(cell: Cell, *, pipelined: bool = False) -> tuple[Expectation, ...]:
     """Return what may come of ``cell``: one thing, or two where the wire itself leaves it open."""
-    return tuple(_Course(cell, spot, heard).run() for spot, heard in noticed(cell))
+    course = _PipelinedCourse if pipelined else _Course
+    return tuple(course(cell, spot, heard).run() for spot, heard in noticed(cell))
 
 
 def leaves_doubt(cell: Cell) -> bool:
@@ -179,3 +180,114 @@ class _Course:
             self.cell.place is Place.BODY or self.cell.place is Place.DATA
         )
         return int(last.verdict in ("sent", "in-doubt") and not is_lost)
+
+
+_FORETOLD = {"rcpt": 250, "data": 354, "dot": 250}
+"""What a relay says that answers a command before it has read it."""
+
+
+@dataclass(slots=True)
+class _PipelinedCourse(_Course):
+    """The same where MAIL, RCPT and DATA go in one group: replies are told by their order alone."""
+
+    is_foretold: bool = False
+
+    def _transact(self, number: int, members: range) -> None:
+        self._have_session()
+        has_reset, self.holds_envelope = self.holds_envelope, False
+        stream = self._stream(number, members, has_reset=has_reset)
+        if has_reset and not is_positive(stream.pop(0)):
+            self._begin_elsewhere(number, members)
+            return
+        answer = stream.pop(0)
+        is_stale = answer in BROKEN or answer in (421, 503)
+        if self.carried and not has_reset and is_stale:
+            self._begin_elsewhere(number, members)
+            return
+        self.carried += 1
+        if answer == 421:
+            self._close(members, OVERLOADED)
+            self.pauses.append(Pause("mail", 421))
+        elif not is_positive(answer):
+            self._close(members, refused("mail", answer))
+        else:
+            self.holds_envelope = True
+            self._read(number, members, stream)
+
+    def _begin_elsewhere(self, number: int, members: range) -> None:
+        self._replace_session()
+        self._transact(number, members)
+
+    def _stream(self, number: int, members: range, *, has_reset: bool) -> list[int | Heard]:
+        """Return what the relay says to the group, in its order, up to where it breaks off."""
+        codes = {"ok": 250, "later": 450, "never": 550}
+        usual: dict[Spot, int] = {("rset", 0): 250} if has_reset else {}
+        usual[("mail", number)] = 250
+        usual |= {("rcpt", position): codes[self.cell.answer(position)] for position in members}
+        usual[("data", number)] = 354
+        stream: list[int | Heard] = []
+        for spot, code in usual.items():
+            if self.is_foretold and spot == self._own_spot:
+                continue
+            stream += self._said(spot, code)
+            if stream[-1] in BROKEN:
+                break
+        return stream
+
+    @property
+    def _own_spot(self) -> Spot:
+        is_rcpt = self.cell.place.verb == "RCPT"
+        return ("rcpt", self.cell.position) if is_rcpt else (str(self.cell.place), 0)
+
+    def _said(self, spot: Spot, usual: int) -> list[int | Heard]:
+        heard = self._hear(*spot)
+        if heard is not Heard.SURPLUS:
+            return [usual if heard is Heard.USUAL else heard]
+        if self.cell.fault.is_early:
+            self.is_foretold = True
+            return [usual, _FORETOLD[self._own_spot[0]]]
+        return [usual, 421 if self.cell.fault.name == "reply-and-421" else 250]
+
+    def _read(self, number: int, members: range, stream: list[int | Heard]) -> None:
+        given: dict[int, Row] = {}
+        for position in members:
+            answer = stream.pop(0)
+            if not is_positive(answer):
+                row = refused("rcpt", answer)
+                if row.scope == "session":
+                    self._break_off(members, given, row, is_void=answer == 354)
+                    return
+                rule = row.rule.replace("message", "recipient")
+                given[position] = Row(row.verdict, "recipient", rule, "rcpt", row.code)
+        answer = stream.pop(0)
+        accepted = [position for position in members if position not in given]
+        if stream:
+            row = lost("data", Heard.SURPLUS)
+            self._break_off(members, given, row, is_void=answer != 354)
+        elif answer == 354 or (is_verdict(answer) and not is_positive(answer)):
+            self._give_each(given)
+            self._go_on(number, accepted, answer)
+        else:
+            row = refused("data", answer)
+            self._break_off(members, given, row, is_void=is_positive(answer))
+
+    def _break_off(self, members: range, given: dict[int, Row], row: Row, *, is_void: bool) -> None:
+        """The session ends; who has an answer keeps it only if it was surely his own."""
+        kept = {} if is_void else given
+        self._give_each(kept)
+        self._close([position for position in members if position not in kept], row)
+        self.is_fit = False
+
+    def _give_each(self, given: dict[int, Row]) -> None:
+        for position, row in given.items():
+            self._give([position], row)
+
+    def _go_on(self, number: int, accepted: list[int], answer: int | Heard) -> None:
+        if answer == 421:
+            self.is_fit = False
+        if not accepted:
+            return
+        if answer != 354:
+            self._close(accepted, refused("data", answer))
+        else:
+            self._send(number, accepted)

@@ -23,9 +23,9 @@ def is_positive(heard: int | Heard) -> bool:
     )
 
 
-def is_verdict(heard: int) -> bool:
-    """Whether a code decides anything about a mail."""
-    return 200 <= heard <= 299 or 400 <= heard <= 599
+def is_verdict(heard: int | Heard) -> bool:
+    """Whether it is a code that decides anything about a mail."""
+    return isinstance(heard, int) and (200 <= heard <= 299 or 400 <= heard <= 599)
 
 
 def _code(heard: int | Heard) -> int | None:

@@ -12,6 +12,7 @@ from tests.faults.cells import Cell, product
 from tests.faults.complaint import check
 
 SEED = 5321
+WAYS = pytest.mark.parametrize("pipelined", [False, True], ids=["stepwise", "pipelined"])
 LARGE = 24
 """How many cells with 150 recipients are drawn; all of them are in the long form."""
 
@@ -43,19 +44,26 @@ def _session(cell: Cell) -> str:
 @pytest.mark.parametrize(
     "shard", _shards(_place_and_session, (one for one in _some() if not one.is_silence))
 )
-async def test_each_fault_leads_to_what_the_promises_say(shard: list[Cell]) -> None:
+@WAYS
+async def test_each_fault_leads_to_what_the_promises_say(
+    shard: list[Cell], pipelined: bool
+) -> None:
     """Each recipient gets the verdict of the table; nothing is lost, doubled or overcharged."""
-    await check(shard)
+    await check(shard, pipelined=pipelined)
 
 
 @pytest.mark.parametrize("shard", _shards(_session, (one for one in _some() if one.is_silence)))
-async def test_each_silence_leads_to_what_the_promises_say(shard: list[Cell]) -> None:
+@WAYS
+async def test_each_silence_leads_to_what_the_promises_say(
+    shard: list[Cell], pipelined: bool
+) -> None:
     """The same holds at every place where a relay says nothing, half a reply, or too slowly."""
-    await check(shard)
+    await check(shard, pipelined=pipelined)
 
 
 @pytest.mark.parametrize("part", range(2))
-async def test_the_same_holds_for_many_recipients(part: int) -> None:
+@WAYS
+async def test_the_same_holds_for_many_recipients(part: int, pipelined: bool) -> None:
     """Each of 150 recipients, in two transactions, has its own answer whatever the others get."""
     large = [cell for cell in product() if cell.recipients == 150]
-    await check(Random(SEED).sample(large, LARGE)[part::2])
+    await check(Random(SEED).sample(large, LARGE)[part::2], pipelined=pipelined)

@@ -48,6 +48,7 @@ class Trial:
     cell: Cell
     relay: ScriptedRelay
     number: int
+    pipelined: bool = False
     fault: Rule | None = None
     target: tuple[tuple[Row, ...], ...] = ()
     primed: tuple[Row, ...] = ()
@@ -85,6 +86,7 @@ class Trial:
             # Also where there is no TLS: certificates of the system take long to read.
             ca_file=ca_file,
             connections=1,
+            pipelining=self.pipelined,
             messages_per_session=self.cell.messages_per_session,
             timeouts=dict.fromkeys(impatient, PATIENCE),
             breaker={"initial": PAUSE},
