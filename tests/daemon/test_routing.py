@@ -19,7 +19,7 @@ from tests.daemon.parts import config_for
 from tests.support.leases import UNREACHABLE
 from tests.support.rows import NOW, SECOND
 
-HERE = {"host": "127.0.0.1", "port": 2525, "tls": "none"}
+HERE = {"host": "127.0.0.1", "port": 2525, "tls": "none", "pipelining": False}
 
 
 def make_pool(settings: RelaySettings) -> Pool:
@@ -54,13 +54,19 @@ def pause(routing: Routing, name: str) -> None:
 
 
 def test_mail_goes_to_the_relay_of_its_name_and_default_to_the_default() -> None:
-    """Both names lead to one relay and share its room, which is three messages for each session."""
+    """Both names lead to one relay and share its room, which is two messages for each session."""
     routing = routing_for(main={"connections": 3}, bulk={"connections": 1})
     assert places(routing) == [
-        ("main", "main", 3 * (PER_SESSION + 1), False),
-        ("bulk", "bulk", 1 * (PER_SESSION + 1), False),
-        ("default", "main", 3 * (PER_SESSION + 1), False),
+        ("main", "main", 3 * PER_SESSION, False),
+        ("bulk", "bulk", 1 * PER_SESSION, False),
+        ("default", "main", 3 * PER_SESSION, False),
     ]
+
+
+def test_where_a_message_can_stand_in_line_one_more_is_claimed() -> None:
+    """One under way, one behind it with its envelope sent, and one that is ready to follow."""
+    routing = routing_for(main={"connections": 3, "pipelining": True})
+    assert {place[2] for place in places(routing)} == {3 * (PER_SESSION + 1)}
 
 
 def test_a_fast_relay_gets_more_ahead_and_is_asked_for_in_batches() -> None:
@@ -69,7 +75,7 @@ def test_a_fast_relay_gets_more_ahead_and_is_asked_for_in_batches() -> None:
     (route,) = routing.routes
     route.answered(1000, now=10.0)
     route.answered(0, now=10.0 + WINDOW)
-    base, ahead = 2 * (PER_SESSION + 1), round(1000 / WINDOW * AHEAD_SECONDS)
+    base, ahead = 2 * PER_SESSION, round(1000 / WINDOW * AHEAD_SECONDS)
     route.in_flight = base + ahead // 2 + 1
     assert not route.wants_more
     assert places(routing) == []
@@ -82,7 +88,7 @@ def test_whoever_has_a_free_session_is_never_left_waiting_for_a_batch() -> None:
     """With a slow relay, each message that is answered makes room for another at once."""
     routing = routing_for(main={"connections": 2})
     (route,) = routing.routes
-    route.in_flight = 2 * (PER_SESSION + 1) - 1
+    route.in_flight = 2 * PER_SESSION - 1
     assert route.wants_more
     assert route.room(now=NOW) == 1
 
