@@ -223,7 +223,7 @@ class PipelinedTransaction(Transaction):
     def _hear_no(self, reply: Reply) -> None:
         """DATA is refused: why for those accepted, a consequence where there is none."""
         self.awaits_last = False
-        if self._is_refused and self._dialogue.unanswered:
+        if self._is_refused and not self._dialogue.is_settled:
             # The relay would not have SIZE: once more without.
             self._rcpt.clear()
             self._is_refused = self._with_size = self.has_asked = False
