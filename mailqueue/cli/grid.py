@@ -111,8 +111,11 @@ def _shortened(cell: str) -> str:
     return text if len(text) <= MOST else f"{text[:MOST]}..."
 
 
-def table(grid: Grid) -> Table:
-    """Return ``grid`` as rich draws it. Cells are text and never markup: ``[red]`` stays so."""
+def table(grid: Grid, *, is_cut: bool = False) -> Table:
+    """Return ``grid`` as rich draws it. Cells are text and never markup: ``[red]`` stays so.
+
+    ``is_cut``: each row is one line, and what does not fit is left out.
+    """
     from rich.table import Table
     from rich.text import Text
 
@@ -120,7 +123,10 @@ def table(grid: Grid) -> Table:
     for heading in grid.headings:
         is_number = heading in grid.numbers
         made.add_column(
-            Text(one_line(heading)), overflow="fold", justify="right" if is_number else "left"
+            Text(one_line(heading)),
+            overflow="ellipsis" if is_cut else "fold",
+            no_wrap=is_cut,
+            justify="right" if is_number else "left",
         )
     for row in grid.rows:
         made.add_row(*(Text(_shortened(cell)) for cell in row))

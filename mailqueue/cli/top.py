@@ -40,6 +40,7 @@ _HEADINGS: Final = (
     "Queued", "Deferred", "Sending", "Held", "Due", "Oldest due",
 )  # fmt: skip
 _NUMBERS: Final = frozenset(_HEADINGS[2:])
+_LEAVING: Final = ("q", "Q", "\x03")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,23 +125,31 @@ def _watch(first: Look, again: Callable[[], Look]) -> None:
     console = Console(no_color=not has_colour(), legacy_windows=False)
     live = Live(_frame(first), console=console, screen=True, auto_refresh=False)
     try:
-        with _keys() as pressed, live:
+        with _keys() as pressed:
+            live.start(refresh=True)
             pause = REFRESH
-            while pressed(pause) not in ("q", "Q"):
+            while pressed(pause) not in _LEAVING:
                 begun = clock.monotonic()
                 live.update(_frame(again()), refresh=True)
                 pause = max(REFRESH, (clock.monotonic() - begun) / SHARE)
     except KeyboardInterrupt:
         return
+    finally:
+        live.stop()
 
 
 def _frame(seen: Look) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    heading = Text(one_line(seen.heading), style="bold", no_wrap=True, overflow="ellipsis")
-    leave = Text("q leaves", style="dim")
-    return Group(heading, Text(), table(seen.relays), Text(), table(seen.reasons), Text(), leave)
+    heading = Text(f"q leaves  {one_line(seen.heading)}", style="bold")
+    heading.no_wrap, heading.overflow = True, "ellipsis"
+    relays, reasons = table(seen.relays, is_cut=True), table(seen.reasons, is_cut=True)
+    return Group(heading, Text(), relays, Text(), reasons)
+
+
+_LOCAL_MODES: Final = 3
+"""Where `termios.tcgetattr` keeps them."""
 
 
 def _no_key(seconds: float) -> str:
@@ -162,6 +171,10 @@ def _keys() -> Iterator[Callable[[float], str]]:
         return os.read(terminal, 1).decode("ascii", "replace") if ready else ""
 
     tty.setcbreak(terminal)
+    # Ctrl-C as a key: as a signal it could come while the screen is being drawn.
+    quiet = termios.tcgetattr(terminal)
+    quiet[_LOCAL_MODES] &= ~termios.ISIG
+    termios.tcsetattr(terminal, termios.TCSADRAIN, quiet)
     try:
         yield pressed
     finally:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -16,6 +12,7 @@ from mailqueue.clock import FakeClock, SystemClock
 from mailqueue.outbox.tables import relays
 from tests.cli.conftest import Invoke
 from tests.cli.past import GREYLISTED, REFUSED, SENT, SILENT, Past
+from tests.cli.screen import shown
 
 
 @pytest.fixture
@@ -146,46 +143,12 @@ def test_top_on_a_pipe_is_one_look(invoke: Invoke, engine: Engine, url: str) -> 
     assert any("no such user" in line for line in lines)
 
 
-def _on_a_terminal(url: str, until: bytes, key: bytes) -> tuple[bytes, int]:
-    """Run `top` on a terminal, press ``key`` once ``until`` has appeared; what it showed."""
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "mailqueue", "top", "--database", url]
-    process = subprocess.Popen(
-        [sys.executable, "-c", _WITH_A_TERMINAL, *command],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "200", "LINES": "40"},
-    )
-    os.close(theirs)
-    shown, pressed = b"", False
-    try:
-        while block := os.read(ours, 65536):
-            shown += block
-            if until in shown and not pressed:
-                os.write(ours, key)
-                pressed = True
-    except OSError:
-        pass  # the other end is closed
-    finally:
-        os.close(ours)
-    return shown, process.wait(timeout=30)
-
-
-# Ctrl-C is a signal only to those whose own terminal this is.
-_WITH_A_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
-    "os.execv(sys.argv[1], sys.argv[1:])"
-)
-
-
 @pytest.mark.usefixtures("past")
 @pytest.mark.parametrize("key", [b"q", b"\x03"], ids=["q", "Ctrl-C"])
 def test_top_on_a_terminal_is_left_by_a_key(url: str, key: bytes) -> None:
     """It shows the queue until q or Ctrl-C is pressed, gives the screen back, and ends well."""
-    shown, status = _on_a_terminal(url, b"q leaves", key)
+    seen, status = shown("top", "--database", url, until=b"q leaves", key=key)
     assert status == 0
-    assert b"no such user" in shown
-    assert b"greylisted [red]" in shown
-    assert shown.rstrip().endswith((b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?1049l\x1b[?25h"))
+    assert b"no such user" in seen
+    assert b"greylisted [red]" in seen
+    assert seen.rstrip().endswith((b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?1049l\x1b[?25h"))
