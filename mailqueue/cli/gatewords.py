@@ -49,6 +49,8 @@ def words(gate: Gate, told: Told, around: Surroundings) -> str:
             return _not_yet_due(gate, told, around)
         case Hold.RELAY_PAUSED | Hold.RELAY_PROBED:
             return _paused(gate, told, around)
+        case Hold.RELAY_SUSPENDED:
+            return _suspended(told, around)
     return _elsewhere(gate, told)
 
 
@@ -127,6 +129,15 @@ def _paused(gate: Gate, told: Told, around: Surroundings) -> str:
     return f"{since}; the next probe is {around.when(gate.opens_at)}"
 
 
+def _suspended(told: Told, around: Surroundings) -> str:
+    row = told.way.row
+    assert row is not None and row.paused_at is not None
+    why = f": {row.pause_reason}" if row.pause_reason else ""
+    until = "until it is resumed" if row.paused_until is None else around.when(row.paused_until)
+    since = around.when(row.paused_at)
+    return f"{row.paused_by} has paused relay {row.name} since {since}, {until}{why}"
+
+
 def _elsewhere(gate: Gate, told: Told) -> str:
     name, way = told.facts.relay, told.way
     match gate.hold:
@@ -175,6 +186,9 @@ def advice(told: Told, of: Story) -> Iterator[str]:
             yield f"`mailqueue retry {number}` tries at once"
         case Hold.RELAY_UNKNOWN:
             yield f"configure [relays.{told.facts.relay}], or cancel it and enqueue it anew"
+        case Hold.RELAY_SUSPENDED:
+            assert told.way.row is not None
+            yield f"`mailqueue resume {told.way.row.name}` lets mail go there again"
         case Hold.RELAY_PAUSED | Hold.RELAY_PROBED:
             yield "`mailqueue doctor` tries the relay without sending anything"
         case Hold.NO_DAEMON | Hold.LEASE_ENDED:

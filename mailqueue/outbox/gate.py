@@ -32,6 +32,8 @@ class Hold(StrEnum):
     """Its time is over, and the daemon will expire it."""
     RELAY_UNKNOWN = "relay-unknown"
     """No relay has the name that it carries."""
+    RELAY_SUSPENDED = "relay-suspended"
+    """A person has paused the relay."""
     RELAY_PAUSED = "relay-paused"
     """The breaker is open."""
     RELAY_PROBED = "relay-probed"
@@ -139,6 +141,12 @@ def _known(_standing: Standing, way: Way, _house: House) -> Gate | None:
     return Gate(Hold.RELAY_UNKNOWN) if way.is_configured is False else None
 
 
+def _operator(_standing: Standing, way: Way, house: House) -> Gate | None:
+    if way.row is None or not way.row.is_paused(now=house.now):
+        return None
+    return Gate(Hold.RELAY_SUSPENDED, way.row.paused_until)
+
+
 def _breaker(_standing: Standing, way: Way, house: House) -> Gate | None:
     if way.row is None or way.row.breaker == "closed" or way.stand_in is not None:
         return None
@@ -165,7 +173,8 @@ _IN_ORDER: Final[tuple[Callable[[Standing, Way, House], Gate | None], ...]] = (
     _due,
     _deadline,
     _known,
-    # Whatever else closes a relay, such as a person who pauses it, stands before its breaker.
+    # Mail for a relay that a person has paused goes to no fallback either.
+    _operator,
     _breaker,
     _daemon,
     _disk,

@@ -170,6 +170,25 @@ def test_a_paused_relay(invoke: Invoke, past: Past, engine: Engine, url: str) ->
     assert "goes: " in shown
 
 
+def test_a_relay_that_a_person_has_paused(
+    invoke: Invoke, past: Past, engine: Engine, url: str
+) -> None:
+    """Who, since when, until when and why, and how to undo it; the breaker comes behind it."""
+    number = past.enqueued("anna@x.example")
+    _runs(engine)
+    now = SystemClock().now()
+    with engine.begin() as connection:
+        rows.add_relay(
+            connection, "main", breaker="open", is_default=True, since=now, probe_at=now + MINUTE,
+            paused_at=now, paused_until=now + MINUTE, paused_by="olga", pause_reason="new address",
+        )  # fmt: skip
+    assert _gates(invoke, url, number) == ["relay-suspended", "relay-paused"]
+    shown = " ".join(invoke("explain", number, "--database", url).stdout.split())
+    assert "olga has paused relay main since " in shown
+    assert ": new address" in shown
+    assert "`mailqueue resume main` lets mail go there again" in shown
+
+
 def test_who_has_it(invoke: Invoke, past: Past, engine: Engine, url: str) -> None:
     """A leased recipient names its worker, and one whose lease ended says so."""
     number = past.enqueued("anna@x.example")

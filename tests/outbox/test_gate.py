@@ -38,6 +38,27 @@ WELL = House(NOW)
             [(Hold.RELAY_PAUSED, NOW)],
             id="a probe is due",
         ),
+        pytest.param(
+            DUE,
+            Way(replace(CLOSED, paused_at=NOW, paused_until=LATER)),
+            WELL,
+            [(Hold.RELAY_SUSPENDED, LATER)],
+            id="paused by a person for a while",
+        ),
+        pytest.param(
+            DUE,
+            Way(replace(OPEN, paused_at=NOW), stand_in="spare"),
+            WELL,
+            [(Hold.RELAY_SUSPENDED, None)],
+            id="paused by a person, whatever its fallback",
+        ),
+        pytest.param(
+            DUE,
+            Way(replace(CLOSED, paused_at=NOW - SECOND, paused_until=NOW)),
+            WELL,
+            [(Hold.NEXT, NOW)],
+            id="a pause that is over",
+        ),
         pytest.param(DUE, Way(PROBING), WELL, [(Hold.RELAY_PROBED, None)], id="probing"),
         pytest.param(
             DUE, Way(OPEN, stand_in="spare"), WELL, [(Hold.NEXT, NOW)], id="a fallback stands in"
