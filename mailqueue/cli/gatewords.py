@@ -131,7 +131,8 @@ def _paused(gate: Gate, told: Told, around: Surroundings) -> str:
 
 def _suspended(told: Told, around: Surroundings) -> str:
     row = told.way.row
-    assert row is not None and row.paused_at is not None
+    assert row is not None
+    assert row.paused_at is not None
     why = f": {row.pause_reason}" if row.pause_reason else ""
     until = "until it is resumed" if row.paused_until is None else around.when(row.paused_until)
     since = around.when(row.paused_at)
