@@ -48,14 +48,16 @@ async def test_a_ring_makes_it_look(wired: Wired, relay: ScriptedRelay) -> None:
 async def test_no_more_is_claimed_than_there_is_room_for(
     wired: Wired, script: Script, relay: ScriptedRelay
 ) -> None:
-    """Two sessions, and one message ready for each: the rest stays in the queue for others."""
+    """Two sessions, and on each a message under way, one in line and one that is ready: the rest
+    stays in the queue for others.
+    """
     go_on = asyncio.Event()
     script.on("MAIL").wait_for(go_on)
     await put(wired, 9)
     wired.dispatcher.start()
     await relay.saw("MAIL", 2)
     await turns()
-    assert states(wired.path).count("sending") == 4
+    assert states(wired.path).count("sending") == 6
     assert len(relay.ledger.open_sessions) == 2
     go_on.set()
     await until(lambda: states(wired.path) == ["sent"] * 9)

@@ -17,7 +17,7 @@ from tests.daemon.parts import config_for
 from tests.support.leases import UNREACHABLE
 from tests.support.rows import NOW, SECOND
 
-HERE = {"host": "127.0.0.1", "port": 2525, "tls": "none"}
+HERE = {"host": "127.0.0.1", "port": 2525, "tls": "none", "pipelining": False}
 
 
 def make_pool(settings: RelaySettings) -> Pool:
@@ -55,10 +55,16 @@ def test_mail_goes_to_the_relay_of_its_name_and_default_to_the_default() -> None
     """Both names lead to one relay and share its room, which is two messages for each session."""
     routing = routing_for(main={"connections": 3}, bulk={"connections": 1})
     assert places(routing) == [
-        ("main", "main", 3 * (AHEAD + 1), False),
-        ("bulk", "bulk", 1 * (AHEAD + 1), False),
-        ("default", "main", 3 * (AHEAD + 1), False),
+        ("main", "main", 3 * AHEAD, False),
+        ("bulk", "bulk", 1 * AHEAD, False),
+        ("default", "main", 3 * AHEAD, False),
     ]
+
+
+def test_a_place_in_line_is_room_for_one_more() -> None:
+    """Where one message stands behind the one under way, a third is ready for each session."""
+    routing = routing_for(main={"connections": 3, "pipelining": True})
+    assert places(routing)[0] == ("main", "main", 3 * (AHEAD + 1), False)
 
 
 def test_mail_of_an_unknown_name_goes_nowhere() -> None:
