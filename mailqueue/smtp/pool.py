@@ -182,9 +182,9 @@ class Pool:
         try:
             return await turn
         except BaseException:
-            if turn.done() and not turn.cancelled():
+            if not turn.cancelled():
                 self._vacate(turn.result())
-            else:
+            elif turn in self._waiting:
                 self._waiting.remove(turn)
             raise
 
