@@ -49,7 +49,12 @@ class Dialogue:
     @property
     def unanswered(self) -> tuple[int, ...]:
         """Positions that have no deciding answer yet."""
-        return tuple(i for i, finding in enumerate(self._findings) if finding is None)
+        return tuple([i for i, finding in enumerate(self._findings) if finding is None])
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everybody has a deciding answer."""
+        return None not in self._findings
 
     def accept(self, position: int, reply: Reply) -> None:
         """Note a 2xx to RCPT; it decides nothing yet."""
@@ -65,14 +70,16 @@ class Dialogue:
 
     def close(self, evidence: Evidence) -> None:
         """Give everybody who has no answer yet this one."""
-        for position in self.unanswered:
-            self._findings[position] = Finding(
-                evidence, self._accepted.get(position), others=bool(self._accepted)
-            )
+        others = bool(self._accepted)
+        for position, finding in enumerate(self._findings):
+            if finding is None:
+                own = self._accepted.get(position)
+                self._findings[position] = Finding(evidence, own, others)
 
     def findings(self) -> tuple[Finding, ...]:
         """Return each recipient's finding, in the order given; asserts that none lacks one."""
-        missing = self.unanswered
-        if missing:
+        found = tuple([finding for finding in self._findings if finding is not None])
+        if len(found) != len(self._findings):
+            missing = self.unanswered
             raise AssertionError(f"recipients {missing} left the transaction without an answer")
-        return tuple(finding for finding in self._findings if finding is not None)
+        return found

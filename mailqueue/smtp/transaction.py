@@ -55,7 +55,7 @@ class Transaction(ABC):
     @property
     def is_settled(self) -> bool:
         """Whether every recipient has its answer."""
-        return not self._dialogue.unanswered
+        return self._dialogue.is_settled
 
     @property
     @abstractmethod
