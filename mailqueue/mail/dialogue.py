@@ -32,7 +32,7 @@ class Dialogue:
     the message (RFC 5321 section 3.3).
     """
 
-    __slots__ = ("_accepted", "_findings", "_left", "recipients")
+    __slots__ = ("_accepted", "_findings", "recipients")
 
     def __init__(self, recipients: Sequence[str]) -> None:
         if not recipients:
@@ -40,8 +40,6 @@ class Dialogue:
         self.recipients = tuple(recipients)
         self._findings: list[Finding | None] = [None] * len(recipients)
         self._accepted: dict[int, Reply] = {}
-        self._left = len(recipients)
-        """How many have no deciding answer yet."""
 
     @property
     def accepted(self) -> tuple[int, ...]:
@@ -49,14 +47,14 @@ class Dialogue:
         return tuple(self._accepted)
 
     @property
-    def is_settled(self) -> bool:
-        """Whether everybody has a deciding answer."""
-        return not self._left
-
-    @property
     def unanswered(self) -> tuple[int, ...]:
         """Positions that have no deciding answer yet."""
         return tuple([i for i, finding in enumerate(self._findings) if finding is None])
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everybody has a deciding answer."""
+        return None not in self._findings
 
     def accept(self, position: int, reply: Reply) -> None:
         """Note a 2xx to RCPT; it decides nothing yet."""
@@ -69,20 +67,19 @@ class Dialogue:
         if self._findings[position] is not None or position in self._accepted:
             raise AssertionError(f"recipient {position} has been answered twice at RCPT")
         self._findings[position] = Finding(evidence, others=bool(self._accepted))
-        self._left -= 1
 
     def close(self, evidence: Evidence) -> None:
         """Give everybody who has no answer yet this one."""
-        for position in self.unanswered:
-            self._findings[position] = Finding(
-                evidence, self._accepted.get(position), others=bool(self._accepted)
-            )
-        self._left = 0
+        others = bool(self._accepted)
+        for position, finding in enumerate(self._findings):
+            if finding is None:
+                own = self._accepted.get(position)
+                self._findings[position] = Finding(evidence, own, others)
 
     def findings(self) -> tuple[Finding, ...]:
         """Return each recipient's finding, in the order given; asserts that none lacks one."""
         found = tuple([finding for finding in self._findings if finding is not None])
-        if self._left or len(found) < len(self._findings):
+        if len(found) != len(self._findings):
             missing = self.unanswered
             raise AssertionError(f"recipients {missing} left the transaction without an answer")
         return found

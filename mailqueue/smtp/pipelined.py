@@ -15,7 +15,7 @@ from mailqueue.smtp.evidence import is_stale
 from mailqueue.smtp.offer import Offer
 from mailqueue.smtp.pipeline import Pipeline
 from mailqueue.smtp.transaction import SIZE_REFUSALS, BeforeDot, Transacted, Transaction
-from mailqueue.smtp.upload import BLOCK_OCTETS, ending, stuffed, stuffed_whole
+from mailqueue.smtp.upload import BLOCK_OCTETS, ending, stuffed, stuffed_block
 
 
 class PipelinedTransaction(Transaction):
@@ -276,7 +276,7 @@ class PipelinedTransaction(Transaction):
         if len(raw) > BLOCK_OCTETS:
             last = await self._send_blocks(raw)
         else:
-            last = stuffed_whole(raw)
+            last = stuffed_block(raw)
         reach("after", "content")
         if self._before_dot is not None and not await self._before_dot(self._dialogue.accepted):
             await self._stop()

@@ -53,6 +53,7 @@ class Pool:
         self._roomy: dict[Session, None] = {}
         """Those of them that may have room, the one longest so first."""
         self._opening = 0
+        """How many places are taken though there is no session."""
         self._waiting: deque[asyncio.Future[Place]] = deque()
         self._leaving: dict[asyncio.Task[None], None] = {}
         self._is_closed = False
@@ -92,10 +93,12 @@ class Pool:
         except BaseException:
             self._vacate(place)
             raise
-        self._opening -= 1
         if isinstance(opened, Session):
+            self._opening -= 1
             self._lend(opened)
-        self._serve()
+            self._serve()
+        else:
+            self._clear_soon()
         return opened
 
     def give_back(self, session: Session) -> None:
@@ -109,6 +112,9 @@ class Pool:
             del self._lent[session]
             self._roomy.pop(session, None)
             self._keep(session)
+            if not session.is_connected:
+                self._opening += 1
+                self._clear_soon()
         if self._waiting:
             self._serve()
 
@@ -182,9 +188,9 @@ class Pool:
         try:
             return await turn
         except BaseException:
-            if turn.done() and not turn.cancelled():
+            if not turn.cancelled():
                 self._vacate(turn.result())
-            else:
+            elif turn in self._waiting:
                 self._waiting.remove(turn)
             raise
 
@@ -204,8 +210,19 @@ class Pool:
         if isinstance(place, Session):
             self.give_back(place)
         else:
-            self._opening -= 1
-            self._serve()
+            self._cleared()
+
+    def _clear_soon(self) -> None:
+        """Free the place of a session that was lost or did not come about.
+
+        Not at once: whoever had it must be able to say so first, since it may be a reason why
+        nobody else should begin.
+        """
+        asyncio.get_running_loop().call_soon(self._cleared)
+
+    def _cleared(self) -> None:
+        self._opening -= 1
+        self._serve()
 
     # Sessions
 

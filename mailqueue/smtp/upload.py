@@ -49,15 +49,14 @@ def stuffed(raw: bytes, size: int = BLOCK_OCTETS) -> Iterator[bytes]:
     """Cut content with CRLF line ends into blocks, dots doubled at line begins (RFC 5321 4.5.2)."""
     begins_line = True
     for start in range(0, len(raw), size):
-        block = raw[start : start + size].replace(b"\n.", b"\n..")
-        yield b"." + block if begins_line and block.startswith(b".") else block
-        begins_line = block.endswith(b"\n")
+        yield stuffed_block(raw[start : start + size], begins_line=begins_line)
+        begins_line = raw[start + size - 1 : start + size] == b"\n"
 
 
-def stuffed_whole(raw: bytes) -> bytes:
-    """Return content in one block, dots doubled at line begins; as it is where there are none."""
-    block = raw.replace(b"\n.", b"\n..")
-    return b"." + block if block.startswith(b".") else block
+def stuffed_block(block: bytes, *, begins_line: bool = True) -> bytes:
+    """Return a block with its dots doubled; the very same where there is none at a line's begin."""
+    stuffed = block.replace(b"\n.", b"\n..")
+    return b"." + stuffed if begins_line and block.startswith(b".") else stuffed
 
 
 def ending(raw: bytes) -> bytes:

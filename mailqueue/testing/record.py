@@ -21,6 +21,8 @@ class SessionRecord:
         authenticated_as: the user, once AUTH succeeded.
         credentials: what was tried with AUTH, right or wrong, in order.
         commands: the lines of the client, credentials replaced by `***`.
+        hasty: those of them behind which something was written too early (RFC 2920 section 3.1):
+            where PIPELINING is not offered, or behind a command that must be the last of its group.
         is_open: whether the connection still stands.
         lost: how the connection broke, where it did not end in good order.
     """
@@ -32,6 +34,7 @@ class SessionRecord:
     authenticated_as: str | None = None
     credentials: list[Claim] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
+    hasty: list[str] = field(default_factory=list)
     is_open: bool = True
     lost: str | None = None
     _exchanged: deque[tuple[str, str | bytes]] = field(
@@ -57,6 +60,11 @@ class SessionRecord:
         """Note a line of the client; credentials are already out of it."""
         self.commands.append(line)
         self._exchanged.append(("C", line))
+
+    def hurried(self, line: str) -> None:
+        """Note that something was written behind this line before it was answered."""
+        self.hasty.append(line)
+        self.noticed(f"written too early behind {line.partition(' ')[0]}")
 
     def noticed(self, event: str) -> None:
         """Note something that is no command."""

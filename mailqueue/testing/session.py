@@ -19,6 +19,10 @@ from mailqueue.testing.selector import BODY, CONNECT, CREDENTIALS, DOT, TLS, Cue
 Heed = Callable[[Plan], None]
 FollowUp = Callable[[], None]
 
+_LAST_OF_GROUP = frozenset(
+    {"EHLO", "DATA", "VRFY", "EXPN", "TURN", "QUIT", "NOOP", "STARTTLS", "AUTH"}
+)
+
 
 class Session(Connection):
     """Reads what a client sends, pipelined or not, and answers one cue after the other.
@@ -88,11 +92,19 @@ class Session(Connection):
 
     def _meet_command(self, command: Command) -> None:
         self.record.heard(command.line)
+        if self._inbox and not self._may_be_followed(command):
+            self.record.hurried(command.line)
         if command.verb == "MAIL":
             self._conversation.begin_transaction()
         usual = conduct.usual_reply(self._profile, self._conversation, command)
         self._ledger.note(command.verb)
         self._meet(command.verb, usual, partial(self._heed, command), command=command)
+
+    def _may_be_followed(self, command: Command) -> bool:
+        """Whether a client may write on before this command is answered (RFC 2920 section 3.1)."""
+        if command.verb in self._prepaid:
+            return True
+        return "PIPELINING" in self._profile.keywords and command.verb not in _LAST_OF_GROUP
 
     def _meet_credentials(self, line: bytes) -> None:
         self.record.heard("***")

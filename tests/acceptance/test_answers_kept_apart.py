@@ -98,7 +98,7 @@ async def test_only_a_354_lets_the_content_go_and_only_the_dot_delivers(
 async def test_where_all_are_refused_nothing_is_sent_and_each_keeps_its_reply(
     outbox: OutboxFile, script: Script, relay: ScriptedRelay
 ) -> None:
-    """No DATA follows; the first recipient's reply is not applied to everybody."""
+    """The refusal of DATA is a consequence; no reply is applied to anybody else."""
     script.on("RCPT", address=ANN).reply("550 5.1.1 unknown")
     script.on("RCPT", address=BOB).reply("450 4.2.2 full")
     script.on("RCPT", address=CEE).reply("551 5.7.1 elsewhere")
@@ -114,7 +114,9 @@ async def test_where_all_are_refused_nothing_is_sent_and_each_keeps_its_reply(
         "5.7.1",
     ]
     (session,) = relay.ledger.sessions
-    assert session.verbs[:7] == ["EHLO", "MAIL", "RCPT", "RCPT", "RCPT", "RSET", "MAIL"]
+    group = ["MAIL", "RCPT", "RCPT", "RCPT", "DATA"]
+    assert session.verbs[:8] == ["EHLO", *group, "RSET", "MAIL"]
+    assert len(relay.ledger.offered) == 1
 
 
 @pytest.mark.parametrize("reply", ["451 no", "500 what", "503 not now"])

@@ -21,7 +21,7 @@ _BODY = b"Subject: long\r\n\r\n" + b"x" * 70 + b"\r\n"
 async def test_no_more_is_claimed_than_can_be_sent_soon(
     outbox: OutboxFile, script: Script, relay: ScriptedRelay
 ) -> None:
-    """Of thousands that wait at most two mails for each session are leased at any time."""
+    """Of thousands that wait at most three mails for each session are leased at any time."""
     relay.ledger.keep_content = False
     leased: list[int] = []
     go_on = asyncio.Event()
@@ -37,7 +37,7 @@ async def test_no_more_is_claimed_than_can_be_sent_soon(
     async with running(outbox, {"main": keys}) as daemon:
         await relay.saw(".", CONNECTIONS)
         await daemon.rounds(3)
-        assert outbox.states()["sending"] == 2 * CONNECTIONS
+        assert outbox.states()["sending"] == 3 * CONNECTIONS
         go_on.set()
         await relay.ledger.wait_for(DRAINED, timeout=30)
     # While results are being committed others are claimed in their stead.

@@ -168,7 +168,8 @@ async def test_sessions_that_break_one_after_the_other_pause_the_relay(
     """Each is charged to its own mail; after five in a row the rest of the mail is spared."""
     script.on("RCPT").close()
     outbox.put_all([outbox.draft(f"r{number}@example.net") for number in range(20)])
-    async with running(outbox, {"main": leading_to(relay, connections=1)}) as daemon:
+    keys = leading_to(relay, connections=1)
+    async with running(outbox, {"main": keys}) as daemon:
         await daemon.until_told(events.RelayPaused)
         await daemon.until_states(deferred=5, queued=15)
     assert outbox.value("SELECT sum(attempts) FROM mailqueue_recipients") == 5

@@ -121,7 +121,7 @@ async def test_what_has_not_begun_at_a_reload_goes_through_the_new_relay(
     """A mail that was claimed for the old settings and still waits is sent by the new ones."""
     other, release = await start_relay(ScriptedRelay()), asyncio.Event()
     script.on(".").wait_for(release)
-    keys = {"main": leading_to(relay, connections=1)}
+    keys = {"main": leading_to(relay, connections=1, pipelining=False)}
     outbox.put_all([outbox.draft(ANN), outbox.draft(BOB)])
     async with running(outbox, keys, reload=lambda: load(file, environ={})) as daemon:
         await relay.saw(".")

@@ -36,10 +36,14 @@ class Row:
     reused: bool = False
     taken: int = 0
     timeouts: Settings = field(default_factory=dict)
+    noticed: str | None = None
 
     @property
     def stage(self) -> str:
-        return {"MAIL": "mail", "RCPT": "rcpt", "DATA": "data", ".": "end-of-data"}[self.at]
+        return (
+            self.noticed
+            or {"MAIL": "mail", "RCPT": "rcpt", "DATA": "data", ".": "end-of-data"}[self.at]
+        )
 
 
 def _answers() -> Iterator[Row]:
@@ -61,7 +65,9 @@ def _broken_sessions() -> Iterator[Row]:
     }
     for at in ("MAIL", "RCPT", "DATA"):
         for name, (play, rule, code) in kinds.items():
-            yield Row(f"{name} at {at}", at, play, "defer", "session", rule, code)
+            # In a group a reply too many shows at its end.
+            stage = "data" if play is left_over else None
+            yield Row(f"{name} at {at}", at, play, "defer", "session", rule, code, noticed=stage)
         timeouts = {at.lower(): SHORT}
         yield Row(
             f"silence at {at}",

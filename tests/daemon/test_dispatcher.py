@@ -48,7 +48,9 @@ async def test_a_ring_makes_it_look(wired: Wired, relay: ScriptedRelay) -> None:
 async def test_no_more_is_claimed_than_there_is_room_for(
     wired: Wired, script: Script, relay: ScriptedRelay
 ) -> None:
-    """Two sessions, with one message in line and one ready for each: the rest stays for others."""
+    """Two sessions, and on each a message under way, one in line and one that is ready: the rest
+    stays in the queue for others.
+    """
     go_on = asyncio.Event()
     script.on("MAIL").wait_for(go_on)
     await put(wired, 9)

@@ -165,6 +165,11 @@ class Bench:
             for row in final
             for what in self._breaches(row, trial.relay.ledger, asked, attempts[row["address"]])
         ]
+        breaches += [
+            f"something was written too early behind {line}"
+            for session in trial.relay.ledger.sessions
+            for line in session.hasty
+        ]
         seen = trial.seen(self._pauses(trial))
         received = [trial.relay.ledger.deliveries(row["address"]) for row in final]
         return Observation(

@@ -125,6 +125,21 @@ async def test_cancelled_just_as_its_turn_comes(make_pool: MakePool) -> None:
     assert pool.idle == 1
 
 
+async def test_many_are_cancelled_at_once(make_pool: MakePool) -> None:
+    """As at a shutdown: a place that is freed meanwhile passes over those who are gone."""
+    pool = make_pool(connections=1, pipelining=False)
+    session = await borrowed(pool)
+    *gone, last = await waiting(pool, 4)
+    for one in gone:
+        one.cancel()
+    pool.give_back(session)
+    assert await last is session
+    await asyncio.wait(gone)
+    assert all(one.cancelled() for one in gone)
+    pool.give_back(session)
+    assert (pool.idle, pool.waiting) == (1, 0)
+
+
 async def test_cancelled_while_a_session_is_opened(
     make_pool: MakePool, relay: ScriptedRelay, script: Script
 ) -> None:
