@@ -151,8 +151,10 @@ async def _serve(loaded: Loaded, reload: Callable[[], Loaded], *, is_member: boo
     import asyncio
 
     from mailqueue.assembly import assemble
+    from mailqueue.daemon.loop import spare_collector
 
     supervisor = assemble(loaded, reload=reload)
+    spare_collector()
     if is_member:
         # Nobody writes there: it ends with the process that began this one.
         loop, stdin = asyncio.get_running_loop(), sys.stdin.fileno()

@@ -33,8 +33,8 @@ class Terms:
     """Whether the relay is a fallback, in place of the one that the mail is meant for."""
 
 
-Settle = Callable[["Delivery", Sequence[Result]], Awaitable[None]]
-"""Records results; awaited while the session carries other mail already."""
+Settle = Callable[["Delivery", Sequence[Result]], "asyncio.Future[None]"]
+"""Takes results to be recorded; awaited while the session carries other mail already."""
 MayWriteDot = Callable[[Sequence[Lease], OnDoubt], Awaitable[bool]]
 """Whether the leases are still ours; where doubt is held, it is marked durably first."""
 
@@ -211,7 +211,7 @@ class Delivery:
             return
         # A result that is known must be written: a cancellation waits until it is.
         self._settling = True
-        writing = asyncio.ensure_future(self.settle(self, results))
+        writing = self.settle(self, results)
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:

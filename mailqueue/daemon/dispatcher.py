@@ -154,10 +154,11 @@ class Dispatcher(Service):
         route, message, pool = taken.opening.route, taken.message, taken.opening.route.pool
 
         async def may_begin() -> bool:
-            await self._recorder.caught_up()
+            if self._recorder.is_behind:
+                await self._recorder.caught_up()
             if self.routing.is_paused(route.name, now=self._clock.now()):
                 return False
-            return self.routing.uses(pool) and (taken.opening.is_probe or route.breaker.is_closed)
+            return route.uses(pool) and (taken.opening.is_probe or route.breaker.is_closed)
 
         async def may_write_dot(leases: Sequence[Lease], on_doubt: OnDoubt) -> bool:
             if not self._keeper.holds(leases, end):

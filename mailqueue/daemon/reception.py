@@ -43,31 +43,45 @@ class Reception:
         self.freed: Callable[[], None] = _nobody_waits
         """Rung when a session is about to be free."""
 
-    async def settle(self, route: Route, delivery: Delivery, results: Sequence[Result]) -> None:
-        """Return when ``results`` are committed."""
+    def settle(
+        self, route: Route, delivery: Delivery, results: Sequence[Result]
+    ) -> asyncio.Future[None]:
+        """Take ``results``; the future is done when they are committed."""
         changed = self._tell(route, results)
         route.settling += 1
         route.answered(1, now=self._clock.monotonic())
         if route.wants_more:
             self.freed()
-        try:
-            refused = await self._write(route, results, changed=changed)
-        finally:
-            route.settling -= 1
-        reach("after", "record-commit")
-        self._report(delivery, results, refused)
-
-    async def _write(
-        self, route: Route, results: Sequence[Result], *, changed: bool
-    ) -> Sequence[Result]:
-        recording = self._recorder.record(results)
+        recording = self._recorder.submit(results)
+        told: asyncio.Future[None] = recording.get_loop().create_future()
+        recording.add_done_callback(partial(self._written, route, delivery, results, told))
         if changed and route.is_in_force:
-            self._shown[route.name] = self._clock.monotonic()
-            saving = self._recorder.write(partial(save, row=route.row()))
-            refused, _ = await asyncio.gather(recording, saving)
-            reach("after", "breaker-commit")
-            return refused
-        return await recording
+            return asyncio.gather(told, self._show(route))  # type: ignore[return-value]
+        return told
+
+    async def _show(self, route: Route) -> None:
+        """Write the relay's row, in the transaction of the results that changed it."""
+        self._shown[route.name] = self._clock.monotonic()
+        await self._recorder.write(partial(save, row=route.row()))
+        reach("after", "breaker-commit")
+
+    def _written(
+        self,
+        route: Route,
+        delivery: Delivery,
+        results: Sequence[Result],
+        told: asyncio.Future[None],
+        recording: asyncio.Future[list[Result]],
+    ) -> None:
+        route.settling -= 1
+        if recording.cancelled():
+            told.cancel()
+        elif (error := recording.exception()) is not None:
+            told.set_exception(error)
+        else:
+            reach("after", "record-commit")
+            self._report(delivery, results, recording.result())
+            told.set_result(None)
 
     def _tell(self, route: Route, results: Sequence[Result]) -> bool:
         """Tell the breaker how the relay did; returns whether SQL should see a change."""

@@ -98,6 +98,10 @@ class Recorder(Service):
 
     async def record(self, results: Sequence[Result]) -> list[Result]:
         """Write ``results``; returns, after the commit, those refused for want of the lease."""
+        return await self.submit(results)
+
+    def submit(self, results: Sequence[Result]) -> asyncio.Future[list[Result]]:
+        """Take ``results`` to be written; the future is done after the commit, as in `record`."""
         done: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         self._results.append(_Results(results, done))
         self._gathered += len(results)
@@ -105,7 +109,7 @@ class Recorder(Service):
             self._owed_since = self._clock.monotonic()
         if not self._gathering or self._gathered >= GATHERED:
             self._announce(done)
-        return await done
+        return done
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in the next transaction; returns its value after the commit.

@@ -18,7 +18,7 @@ PER_SESSION = 2
 """How many messages are claimed for each session: one under way, one that is ready to follow.
 Where that one stands in line already, its envelope behind the first one's final dot, another is
 ready."""
-AHEAD_SECONDS = 0.025
+AHEAD_SECONDS = 0.1
 """For how long the messages claimed beyond that last, at the pace at which the relay answers: so
 that a fast one does not wait for the next claim, and a slow one holds nothing back."""
 
@@ -54,6 +54,10 @@ class Route:
     def under_way(self) -> int:
         """How many messages have no answer yet."""
         return self.in_flight - self.settling
+
+    def uses(self, pool: Pool) -> bool:
+        """Whether new transactions may go through ``pool``: a reload may have replaced it."""
+        return self.pool is pool and self.is_in_force
 
     def row(self) -> RelayRow:
         """Return the relay's condition as the row that SQL sees."""
@@ -166,10 +170,6 @@ class Routing:
         route.settings, route.pool = settings, pool
         route.breaker.settings = settings.breaker
         return route
-
-    def uses(self, pool: Pool) -> bool:
-        """Whether new transactions may go through ``pool``: a reload may have replaced it."""
-        return any(route.pool is pool for route in self.routes)
 
     def resume(self, rows: Mapping[str, RelayRow], *, now: int) -> None:
         """Take up the breakers as an earlier daemon left them; the others begin now."""

@@ -52,6 +52,8 @@ class Verdict:
     at_once: bool = False
 
 
+_SENT = Verdict(Outcome.SENT, Scope.MESSAGE, Rule.ACCEPTED)
+
 AUTHENTICATION_REQUIRED = frozenset({530, 534, 535, 538})
 """Replies that speak of our credentials or of TLS, whichever command they answer
 (RFC 4954 section 6, RFC 3207 section 4)."""
@@ -109,7 +111,7 @@ def _judge_reply(stage: Stage, reply: Reply, *, others_accepted: bool) -> Verdic
     if not _is_expected_class(stage, reply):
         return _in_doubt(Rule.MALFORMED) if stage is Stage.END_OF_DATA else _session(Rule.MALFORMED)
     if reply.is_positive:
-        return Verdict(Outcome.SENT, Scope.MESSAGE, Rule.ACCEPTED)
+        return _SENT
     if _asks_for_authentication(stage, reply):
         return _relay(Rule.AUTHENTICATION_REQUIRED)
     if stage is Stage.RCPT:

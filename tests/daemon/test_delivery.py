@@ -64,8 +64,11 @@ class Desk:
             settle=self.settle,
         )
 
-    async def settle(self, _: Delivery, results: Sequence[Result]) -> None:
+    def settle(self, _: Delivery, results: Sequence[Result]) -> asyncio.Future[None]:
         """Keep the results once the desk is open."""
+        return asyncio.ensure_future(self._settle(results))
+
+    async def _settle(self, results: Sequence[Result]) -> None:
         self.settling.set()
         await self.opened.wait()
         self.settled.extend(results)
@@ -420,7 +423,7 @@ async def test_results_that_could_not_be_written_take_no_session_with_them(
 ) -> None:
     """Whatever becomes of the results, the session is back already, and in order."""
 
-    async def fail(_: Delivery, __: Sequence[Result]) -> None:
+    def fail(_: Delivery, __: Sequence[Result]) -> asyncio.Future[None]:
         raise ZeroDivisionError
 
     delivery = desk.delivery(message_for(ANN))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from mailqueue.daemon.delivery import Delivery
 from mailqueue.daemon.dispatcher import OCTETS_IN_FLIGHT, Pace
+from mailqueue.daemon.routing import Route
 from mailqueue.events import PartFailed, RelayPaused, RelayResumed
 from mailqueue.outbox.lease import LeasedMessage
+from mailqueue.outbox.record import Result
 from mailqueue.testing import Script, ScriptedRelay
 from tests.daemon.parts import PATIENCE, commits, locked, rows, states, turns, until
 from tests.daemon.wiring import Wired
@@ -284,10 +288,10 @@ async def test_a_delivery_that_fails_is_told_and_the_others_go_on(
     write = wired.reception.settle
     failures = iter((True, False, False))
 
-    async def settle(route: object, delivery: object, results: object) -> None:
+    def settle(route: Route, delivery: Delivery, results: Sequence[Result]) -> asyncio.Future[None]:
         if next(failures):
             raise ZeroDivisionError
-        await write(route, delivery, results)  # type: ignore[arg-type]
+        return write(route, delivery, results)
 
     wired.reception.settle = settle  # type: ignore[method-assign]
     wired.dispatcher.start()

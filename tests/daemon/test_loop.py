@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from contextlib import closing
 
 import pytest
 
-from mailqueue.daemon.loop import loop_factory
+from mailqueue.daemon.loop import loop_factory, spare_collector
 from mailqueue.errors import ConfigError
 
 
@@ -35,3 +36,14 @@ def test_without_it_asyncios_own_loop_does(without_uvloop: None) -> None:
     assert loop_factory("auto") is asyncio.new_event_loop
     with pytest.raises(ConfigError, match=r"mailqueue\[fast\]"):
         loop_factory("uvloop")
+
+
+def test_the_collector_looks_less_often_and_not_at_what_is_there() -> None:
+    """What the daemon is made of stays for its life; what a message is made of is gone at once."""
+    try:
+        spare_collector()
+        assert gc.get_freeze_count() > 1000
+        assert gc.get_threshold()[0] > 10_000
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(700, 10, 10)
