@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         AddressError,
         ConfigError,
         ContentError,
+        FilterError,
         IdempotencyError,
         LimitError,
         MailqueueError,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         SchemaTooNewError,
         UnknownMessageError,
         UnknownRecipientError,
+        UnknownRelayError,
     )
     from mailqueue.mail.doubt import OnDoubt
     from mailqueue.mail.lifecycle import State
@@ -53,6 +55,7 @@ __all__ = [
     "Cancellation",
     "ConfigError",
     "ContentError",
+    "FilterError",
     "IdempotencyError",
     "LastReply",
     "LimitError",
@@ -79,6 +82,7 @@ __all__ = [
     "TooLate",
     "UnknownMessageError",
     "UnknownRecipientError",
+    "UnknownRelayError",
     "__version__",
     "configure_sqlite",
 ]

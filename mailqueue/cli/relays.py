@@ -42,7 +42,7 @@ def relays(access: Access, as_json: bool) -> None:
 
 @click.command()
 @takes_outbox
-@click.argument("relay")
+@click.argument("relay", metavar="RELAY")
 @click.option(
     "--for", "lasting", type=Lasting(), metavar="TIME", help="Ends by itself after 30m, 2h, 1d."
 )
@@ -71,7 +71,7 @@ def pause(
 
 @click.command()
 @takes_outbox
-@click.argument("relay")
+@click.argument("relay", metavar="RELAY")
 @click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
 def resume(access: Access, relay: str, as_json: bool) -> None:
     """Let mail go to a paused relay again.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Update, and_, bindparam, case, insert, null, select, update
+from sqlalchemy import Connection, Update, and_, bindparam, case, insert, null, or_, select, update
 
 from mailqueue.failpoint import reach
 from mailqueue.mail.decision import Decision
@@ -54,7 +54,7 @@ def record(connection: Connection, results: Sequence[Result]) -> list[Result]:
             return []
         savepoint.rollback()
     held = _held(connection, results)
-    _write(connection, [result for result in results if _key(result) in held])
+    _write(connection, [result for result in results if _key(result) in held], is_held=True)
     return [result for result in results if _key(result) not in held]
 
 
@@ -67,17 +67,24 @@ def _key(result: Result) -> _Key:
 
 def _held(connection: Connection, results: Sequence[Result]) -> set[_Key]:
     leased = listed(connection, [result.lease.recipient for result in results])
-    return {(number, token, worker) for number, token, worker in _HELD.all(connection, leased)}
+    return {
+        (number, token, worker or "") for number, token, worker in _HELD.all(connection, leased)
+    }
 
 
-def _write(connection: Connection, results: Sequence[Result]) -> int:
-    """Write what can be written; returns how many leases were ended by it."""
+def _write(connection: Connection, results: Sequence[Result], *, is_held: bool = False) -> int:
+    """Write what can be written; returns how many leases were ended by it.
+
+    ``is_held``: that the leases are the workers' own has been looked at. A name that is NULL or
+    no UTF-8, as only another hand can have written it, is equal to nothing in SQL.
+    """
     ended = 0
     groups: dict[Prepared, list[Values]] = {}
     trials: list[Values] = []
     for result in results:
         answer = _answer(result.decision)
-        statement, row = _change(result, answer)
+        worker = None if is_held else result.trial.worker
+        statement, row = _change(result, answer, worker)
         groups.setdefault(statement, []).append(row)
         if result.decision.is_recorded:
             trials.append(_attempt(result, answer))
@@ -90,13 +97,13 @@ def _write(connection: Connection, results: Sequence[Result]) -> int:
     return ended
 
 
-def _change(result: Result, answer: _Answer) -> tuple[Prepared, Values]:
+def _change(result: Result, answer: _Answer, worker: str | None) -> tuple[Prepared, Values]:
     """Return the statement that ends the lease, and its row."""
     decision, lease, trial = result.decision, result.lease, result.trial
     verdict = decision.verdict
     charged = int(verdict.charged)
     state = advance(State.SENDING, decision.event, attempts=lease.history.attempts + charged)
-    fence = (lease.recipient, lease.token, trial.worker)
+    fence = (lease.recipient, lease.token, worker)
     if not decision.is_recorded:
         return _RETURNED, (*fence, str(state), decision.due_at)
     finished_at = trial.ended_at if state.is_final else None
@@ -167,6 +174,9 @@ _HELD = Prepared(
 )
 
 
+_WORKER = bindparam("row_worker", type_=recipients.c.worker.type)
+
+
 def _returned() -> Update:
     columns = recipients.c
     return (
@@ -174,7 +184,7 @@ def _returned() -> Update:
         .where(
             columns.id == bindparam("row_id"),
             columns.lease == bindparam("row_lease"),
-            columns.worker == bindparam("row_worker"),
+            or_(columns.worker == _WORKER, _WORKER.is_(None)),
             may(Event.HAND_BACK),
         )
         .values(state=bindparam("row_state"), due_at=bindparam("row_due_at"), worker=null())

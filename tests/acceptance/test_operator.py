@@ -65,7 +65,7 @@ async def test_what_is_under_way_finishes_and_nothing_else_begins(
     script.on(".").wait_for(go_on)
     with Operator(outbox.url) as operator:
         async with running(
-            outbox, {"main": leading_to(relay, connections=1)}, daemon=SLOW
+            outbox, {"main": leading_to(relay, connections=1, pipelining=False)}, daemon=SLOW
         ) as daemon:
             outbox.put_all([outbox.draft(one) for one in (ANN, BOB, CEE)])
             await relay.saw(".")

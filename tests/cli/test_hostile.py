@@ -78,8 +78,10 @@ def values(tmp_path: Path) -> dict[str, str]:
     """What to give to arguments, by what the help calls them."""
     return {
         "ID": "2",
+        "[ID]...": "2",
         "CODE|REPLY|ID": "2",
         "FILE": str(tmp_path / "new-file"),
+        "RELAY": "default",
         "SQL": "SELECT * FROM mailqueue_history",
     }
 
