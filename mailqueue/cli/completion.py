@@ -12,7 +12,7 @@ VARIABLE = "_MAILQUEUE_COMPLETE"
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print what a shell needs to complete commands and options.
+    """Print what a shell needs to complete our commands.
 
     For bash: mailqueue completion bash > /etc/bash_completion.d/mailqueue
     """

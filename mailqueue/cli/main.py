@@ -61,9 +61,11 @@ _SECTIONS: Sections = {
     "Upkeep": {
         "config": Entry("mailqueue.cli.config:config", "Check, show or begin the configuration."),
         "db": Entry("mailqueue.cli.db:db", "Create, upgrade or check the tables."),
-        "systemd": Entry("mailqueue.cli.systemd:systemd", "Print or install the units."),
+        "systemd": Entry(
+            "mailqueue.cli.systemd:systemd", "Print or install the units for systemd."
+        ),
         "completion": Entry(
-            "mailqueue.cli.completion:completion", "Print what a shell needs to complete."
+            "mailqueue.cli.completion:completion", "Print what a shell needs to complete our commands."
         ),
     },
     "Getting to know it": {

@@ -104,7 +104,7 @@ def test_the_template_is_the_unit() -> None:
 
 
 def test_the_unit_waits_longer_than_the_daemon_drains() -> None:
-    """The service manager does not cut off the wait for replies to written dots, at the default drain."""
+    """The wait for replies to written dots is not cut off, at the default drain."""
     service = dict(sections("mailqueue.service")["[Service]"])
     assert float(service["TimeoutStopSec"]) > Config().daemon.drain
     assert parse_duration(service["WatchdogSec"]) >= 2 * Config().daemon.poll_max
