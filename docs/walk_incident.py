@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 import signal
 import sys
 import tempfile
 from asyncio.subprocess import PIPE, STDOUT, Process
+from email.message import EmailMessage
 from pathlib import Path
 
 from mailqueue import Outbox
@@ -42,16 +44,16 @@ local_hostname = "mail.example.org"
 connections = 1
 """
 
-# What differs between two walks; lengths of time and sizes first, or their digits would go.
+# What differs between two walks of the same incident, and what stands for it.
 _CHANGING = (
     (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "2026-11-23T09:00:00Z"),
+    (r"<[0-9a-f]+@", "<80956e85cc26b10c@"),
     (r" \| oldest=.*", " | ..."),
-    (r"\b\d+(?:\.\d+)? (?:[KMGT]iB|B)\b", "N GiB"),
-    (r"\b(?:\d+[smhd] ?)+(?= ago)", "2s "),
-    (r"(?<=in )(?:\d+[smhd] ?)+", "28s "),
-    (r"(?<=for )(?:\d+[smhd]\b ?)+", "2s "),
-    (r"127\.0\.0\.1:\d+", "smtp.example.org:587"),
-    (r"\bpid \d+", "pid 4711"),
+    (r"(?<=disk: ).* free", "38.2 GiB free"),
+    (r"(?<=log has ).*", "120.0 KiB"),
+    (r"\b\d+s(?= ago)|(?<=for )\d+s\b", "2s"),
+    (r"(?<=\(in )\d+s\b", "28s"),
+    (r"(?<=\(in )\d+d(?: \d+h)?", "4d 23h"),
 )
 
 
@@ -60,7 +62,6 @@ class Walk:
 
     def __init__(self, directory: Path, relay: ScriptedRelay) -> None:
         self.transcript: list[str] = []
-        self.outcome: dict[str, int] = {}
         self._directory = directory
         self._relay = relay
         self._password = directory / "smtp-password"
@@ -98,15 +99,11 @@ class Walk:
             path.chmod(0o600)
         with Outbox(f"sqlite:///{self._directory}/outbox.db") as outbox:
             for number in range(MAILS):
-                outbox.enqueue(
-                    "Subject: Your order\n\nIt is on its way.\n",
-                    sender="shop@example.org",
-                    to=[f"customer{number}@example.net"],
-                )
+                outbox.enqueue(_order(number))
 
     async def _start(self, command: str) -> Process:
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "mailqueue", *_words(command)),
+            *(sys.executable, "-m", "mailqueue", *shlex.split(command)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=PIPE if command != "run" else asyncio.subprocess.DEVNULL,
             stderr=STDOUT,
@@ -136,10 +133,13 @@ class Walk:
         self.transcript.append(f"$ {command}\n{said.rstrip()}".rstrip() + "\n")
 
 
-def _words(command: str) -> list[str]:
-    import shlex
-
-    return shlex.split(command)
+def _order(number: int) -> EmailMessage:
+    message = EmailMessage()
+    message["From"] = "shop@example.org"
+    message["To"] = f"customer{number}@example.net"
+    message["Subject"] = f"Your order {number}"
+    message.set_content("It is on its way.\n")
+    return message
 
 
 async def walk() -> str:

@@ -60,7 +60,7 @@ def _command(command: click.Command, path: tuple[str, ...]) -> str:
 
 def _prose(help_text: str) -> str:
     """Return paragraphs; one that begins with a backspace character keeps its lines."""
-    paragraphs = [each.strip("\n") for each in help_text.replace("\r", "").split("\n\n")]
+    paragraphs = [each.strip("\n") for each in help_text.strip("\n").split("\n\n")]
     return ".PP\n".join(map(_paragraph, filter(None, paragraphs)))
 
 
