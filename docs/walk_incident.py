@@ -85,7 +85,9 @@ class Walk:
             sent = "SELECT count(*) FROM mailqueue_recipients WHERE state = 'sent'"
             await self._until(sent, MAILS)
             await self._show("check --crit paused=1s", wait_for="OK")
-            await self._show('sql "SELECT state, count(*) AS n FROM mailqueue_recipients GROUP BY 1"')
+            await self._show(
+                'sql "SELECT state, count(*) AS n FROM mailqueue_recipients GROUP BY 1"'
+            )
         finally:
             daemon.terminate()
             await daemon.wait()
@@ -94,7 +96,10 @@ class Walk:
         settings = _SETTINGS.format(
             directory=self._directory, host=self._relay.host, port=self._relay.port
         )
-        for path, text in ((self._directory / "config.toml", settings), (self._password, "wrong\n")):
+        for path, text in (
+            (self._directory / "config.toml", settings),
+            (self._password, "wrong\n"),
+        ):
             path.write_text(text, encoding="utf-8")
             path.chmod(0o600)
         with Outbox(f"sqlite:///{self._directory}/outbox.db") as outbox:
@@ -117,13 +122,14 @@ class Walk:
 
     async def _show(self, command: str, *, wait_for: str = "") -> None:
         async with asyncio.timeout(PATIENCE):
-            while wait_for not in (said := await self._ask(command)):
+            while wait_for not in (said := await self._ask(command)):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         self._say(f"mailqueue {command}", said)
 
     async def _until(self, question: str, count: int) -> None:
+        # What happens in another process rings no event here.
         async with asyncio.timeout(PATIENCE):
-            while str(count) not in (await self._ask(f'sql "{question}"')).split():
+            while str(count) not in (await self._ask(f'sql "{question}"')).split():  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
 
     def _say(self, command: str, said: str = "") -> None:

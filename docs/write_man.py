@@ -29,9 +29,11 @@ mailqueue \\- a durable outbox for mail
 
 def page() -> str:
     """Return the manual page, in the man macros of troff."""
-    context = click.Context(cli, info_name="mailqueue")
+    context = click.Context(cli, info_name="mailqueue", **cli.context_settings)
     text = _HEAD + _prose(cli.help or "") + ".SH COMMANDS\n"
-    text += "".join(_command(command, path) for path, command in _commands(cli, context, ()))
+    text += "".join(
+        _command(command, path, context) for path, command in _commands(cli, context, ())
+    )
     return text + ".SH NOTES\n" + _prose(cli.epilog or "")
 
 
@@ -48,8 +50,8 @@ def _commands(
             yield from _commands(command, context, (*path, name))
 
 
-def _command(command: click.Command, path: tuple[str, ...]) -> str:
-    context = click.Context(command, info_name=" ".join(("mailqueue", *path)))
+def _command(command: click.Command, path: tuple[str, ...], root: click.Context) -> str:
+    context = click.Context(command, root, info_name=" ".join(path))
     usage = " ".join(command.collect_usage_pieces(context))
     text = f".SS {_plain(' '.join((*path, usage)))}\n{_prose(command.help or '')}"
     for option in command.params:

@@ -65,7 +65,8 @@ _SECTIONS: Sections = {
             "mailqueue.cli.systemd:systemd", "Print or install the units for systemd."
         ),
         "completion": Entry(
-            "mailqueue.cli.completion:completion", "Print what a shell needs to complete our commands."
+            "mailqueue.cli.completion:completion",
+            "Print what a shell needs to complete our commands.",
         ),
     },
     "Getting to know it": {

@@ -38,9 +38,10 @@ def instructions() -> list[tuple[str, str]]:
 
 def accepts(words: list[str]) -> None:
     """Read ``words`` as the command line does, and run nothing; raises where it would not."""
-    command = cli.get_command(click.Context(cli), words[0])
+    root = click.Context(cli, **cli.context_settings)
+    command = cli.get_command(root, words[0])
     assert command is not None, words
-    command.make_context(words[0], words[1:])
+    command.make_context(words[0], words[1:], root)
 
 
 def test_daemon_producer_and_mailpit_are_there(services: dict[str, Any]) -> None:
@@ -60,9 +61,7 @@ def test_what_is_mounted_is_in_the_repository(services: dict[str, Any]) -> None:
     assert (ROOT / script).is_file()
 
 
-def test_the_commands_exist(
-    services: dict[str, Any], instructions: list[tuple[str, str]], tmp_path: Path
-) -> None:
+def test_the_commands_exist(services: dict[str, Any], instructions: list[tuple[str, str]]) -> None:
     """Daemon and health check are called as the command line wants it."""
     accepts(services["daemon"]["command"])
     (command,) = [json.loads(text) for name, text in instructions if name == "CMD"]
