@@ -65,6 +65,12 @@ bench: $(STAMP) ## Measure beside Postfix; make bench ONLY=drain,latency ROUNDS=
 profile: $(STAMP) ## Where the daemon spends its time, thread by thread; make profile ONLY=drain
 	$(BENCH) --profile $(ARGS)
 
+.PHONY: pages
+pages: $(STAMP) ## Write anew what is made from the code: states.md, operations.md, mailqueue.1
+	$(BIN)/python -m docs.draw_states
+	$(BIN)/python -m docs.walk_incident
+	$(BIN)/python -m docs.write_man
+
 .PHONY: format
 format: $(STAMP) ## Format the code and mend what can be mended (ruff)
 	$(BIN)/ruff check --fix

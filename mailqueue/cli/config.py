@@ -11,7 +11,7 @@ from mailqueue.cli.output import printable
 
 @click.group()
 def config() -> None:
-    """Check or show the configuration."""
+    """Check, show or begin the configuration."""
 
 
 @config.command()
@@ -40,6 +40,14 @@ def show(config_file: str | None) -> None:
 
     loaded = load(config_file)
     click.echo(f"# {printable(loaded.source)}\n\n{printable(describe(loaded.config))}", nl=False)
+
+
+@config.command()
+def example() -> None:
+    """Print a configuration with every key, to begin with."""
+    from mailqueue.cli import shipped
+
+    click.echo(shipped.example(), nl=False)
 
 
 @config.command()

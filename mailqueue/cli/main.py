@@ -59,8 +59,15 @@ _SECTIONS: Sections = {
         "prune": Entry("mailqueue.cli.prune:prune", "Remove what is finished and old."),
     },
     "Upkeep": {
-        "config": Entry("mailqueue.cli.config:config", "Check or show the configuration."),
+        "config": Entry("mailqueue.cli.config:config", "Check, show or begin the configuration."),
         "db": Entry("mailqueue.cli.db:db", "Create, upgrade or check the tables."),
+        "systemd": Entry(
+            "mailqueue.cli.systemd:systemd", "Print or install the units for systemd."
+        ),
+        "completion": Entry(
+            "mailqueue.cli.completion:completion",
+            "Print what a shell needs to complete our commands.",
+        ),
     },
     "Getting to know it": {
         "demo": Entry(

@@ -100,7 +100,11 @@ def _remedy(name: str, path: tuple[str, ...]) -> str:
     ]
     # Without the prefix, which all have in common and which would make all of them alike.
     close = get_close_matches(name.removeprefix(PREFIX).upper(), there_are, n=1)
-    return f"did you mean {PREFIX}{close[0]}?" if close else "unset it, or see config.example.toml"
+    return (
+        f"did you mean {PREFIX}{close[0]}?"
+        if close
+        else "unset it, or see `mailqueue config example`"
+    )
 
 
 def _doubtful(names: Iterable[str]) -> dict[str, str]:

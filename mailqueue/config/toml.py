@@ -48,6 +48,6 @@ def read_file(file: Path) -> dict[str, Any]:
     except ValueError:
         problem = "is not TOML: a number has thousands of digits; shorten it"
     except RecursionError:
-        problem = "nests arrays or tables too deeply; see config.example.toml for its form"
+        problem = "nests arrays or tables too deeply; see `mailqueue config example` for its form"
     # Raised out here, so that no exception that carries the file's text hangs on to this one.
     raise ConfigError(f"{file} {problem}")

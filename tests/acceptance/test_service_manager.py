@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mailqueue.errors import SchemaMissingError
+from mailqueue.errors import AlreadyRunningError, SchemaMissingError
+from mailqueue.outbox.locks import WorkerLock
 from mailqueue.testing import Script, ScriptedRelay
 from tests.acceptance.plays import ANN
 from tests.support.daemon import (
@@ -129,3 +130,22 @@ async def test_it_asks_for_time_while_replies_are_awaited(
     order = [text.partition("=")[0] for text in manager.heard]
     assert order.index("STOPPING") < order.index("EXTEND_TIMEOUT_USEC")
     assert outbox.state(ANN) == "sent"
+
+
+async def test_it_is_ready_only_once_its_lock_is_held(
+    manager: Notifications,
+    outbox: OutboxFile,
+    relay: ScriptedRelay,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A daemon that cannot prove that it lives takes no mail, and never says READY."""
+
+    def refused(lock: WorkerLock) -> None:
+        raise AlreadyRunningError(f"{lock} is held")
+
+    monkeypatch.setattr(WorkerLock, "acquire", refused)
+    daemon = Daemon(outbox, settings_for(outbox, {"main": leading_to(relay)}))
+    with pytest.raises(AlreadyRunningError):
+        await daemon.started()
+    await manager.until_heard("STOPPING=1")
+    assert not manager.count("READY=1")

@@ -79,8 +79,8 @@ def test_empty_counts_as_not_set(load_text: Load) -> None:
         ("MAILQUEUE_RELAYS__MAIN__HOSST", "MAILQUEUE_RELAYS__MAIN__HOST"),
         ("MAILQUEUE_RELAYS__MAIN__TIMEOUTS__CONECT", "MAILQUEUE_RELAYS__MAIN__TIMEOUTS__CONNECT"),
         ("MAILQUEUE_RELAYS__MAIN", "did you mean MAILQUEUE_RELAYS__NAME__"),
-        ("MAILQUEUE_X__Y", "config.example.toml"),
-        ("MAILQUEUE___", "config.example.toml"),
+        ("MAILQUEUE_X__Y", "mailqueue config example"),
+        ("MAILQUEUE___", "mailqueue config example"),
     ],
 )
 def test_a_misspelt_variable_is_an_error(refusal: Refusal, name: str, meant: str) -> None:
