@@ -55,7 +55,9 @@ class IdempotencyError(MailqueueError):
 
 
 class FilterError(MailqueueError, ValueError):
-    """A filter can fit nobody as it is written; nothing was done."""
+    """A filter can fit nobody as it is written, or fits everybody where it must not; nothing was
+    done.
+    """
 
     def __init__(self, field: str, value: str, remedy: str) -> None:
         super().__init__(f"{value!r} cannot be what {field} is filtered by: {remedy}")

@@ -38,7 +38,7 @@ def show(config_file: str | None) -> None:
     """
     from mailqueue.config import describe, load
 
-    loaded = load(config_file)
+    loaded = load(config_file, with_secrets=False)
     click.echo(f"# {printable(loaded.source)}\n\n{printable(describe(loaded.config))}", nl=False)
 
 

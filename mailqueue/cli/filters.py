@@ -103,7 +103,8 @@ def made(wanted: dict[str, Any]) -> Any:
     """
     from mailqueue.outbox.filter import Filter
 
-    return Filter(**{**wanted, "domain": [*map(_domain, wanted.get("domain", ()))]})
+    given = {**wanted, "domain": tuple(map(_domain, wanted.get("domain", ())))}
+    return Filter(**{name: value for name, value in given.items() if value != ()})
 
 
 def _domain(pattern: str) -> str:

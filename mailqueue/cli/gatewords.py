@@ -10,6 +10,7 @@ from mailqueue.cli.rows import reason
 from mailqueue.cli.verdicts import explanation
 from mailqueue.cli.waiting import Surroundings, in_order
 from mailqueue.mail.lifecycle import State
+from mailqueue.mail.verdict import Outcome
 from mailqueue.outbox.gate import Gate, Hold, Way
 from mailqueue.outbox.pulse import Life, Pulse
 from mailqueue.outbox.standing import Facts
@@ -61,7 +62,7 @@ def _finished(told: Told, around: Surroundings) -> str:
     match status.state, last:
         case State.SENT, _:
             why = "the relay took responsibility; what became of it then, its log can tell"
-        case State.CANCELLED, [Action(actor=actor, reason=said)]:
+        case State.CANCELLED | State.FAILED, [Action(actor=actor, reason=said)]:
             why = f"by {actor}" + (f": {said}" if said else "")
         case State.EXPIRED, _:
             why = "its time was over before a relay took it" + _last_reply(told, around)
@@ -113,7 +114,11 @@ def _not_yet_due(gate: Gate, told: Told, around: Surroundings) -> str:
     when = around.when(gate.opens_at)
     if told.story.status.last is None:
         return f"it is not due yet: to be sent {when}"
-    return f"it is not due yet: deferred until {when}, after {_said(told, around)}"
+    doubt = ""
+    match in_order(told.story)[-1:]:
+        case [Attempt(verdict=verdict)] if verdict == Outcome.IN_DOUBT:
+            doubt = "; it may have been sent already"
+    return f"it is not due yet: deferred until {when}, after {_said(told, around)}{doubt}"
 
 
 def _paused(gate: Gate, told: Told, around: Surroundings) -> str:
@@ -134,9 +139,9 @@ def _suspended(told: Told, around: Surroundings) -> str:
     assert row is not None
     assert row.paused_at is not None
     why = f": {row.pause_reason}" if row.pause_reason else ""
-    until = "until it is resumed" if row.paused_until is None else around.when(row.paused_until)
+    end = "it is resumed" if row.paused_until is None else around.when(row.paused_until)
     since = around.when(row.paused_at)
-    return f"{row.paused_by} has paused relay {row.name} since {since}, {until}{why}"
+    return f"{row.paused_by} has paused relay {row.name} since {since}, until {end}{why}"
 
 
 def _elsewhere(gate: Gate, told: Told) -> str:
@@ -175,6 +180,9 @@ def _last_reply(told: Told, around: Surroundings) -> str:
 def advice(told: Told, of: Story) -> Iterator[str]:
     """Yield what a person can do, where anything is to be done."""
     hold, number = told.gates[0].hold, of.id
+    if hold in _NOW_OR_LATER and any(gate.hold is Hold.RELAY_SUSPENDED for gate in told.gates):
+        yield from _resuming(told)
+        return
     match hold:
         case Hold.HELD:
             yield f"`mailqueue release {number}` lets it go on"
@@ -187,9 +195,6 @@ def advice(told: Told, of: Story) -> Iterator[str]:
             yield f"`mailqueue retry {number}` tries at once"
         case Hold.RELAY_UNKNOWN:
             yield f"configure [relays.{told.facts.relay}], or cancel it and enqueue it anew"
-        case Hold.RELAY_SUSPENDED:
-            assert told.way.row is not None
-            yield f"`mailqueue resume {told.way.row.name}` lets mail go there again"
         case Hold.RELAY_PAUSED | Hold.RELAY_PROBED:
             yield "`mailqueue doctor` tries the relay without sending anything"
         case Hold.NO_DAEMON | Hold.LEASE_ENDED:
@@ -198,3 +203,11 @@ def advice(told: Told, of: Story) -> Iterator[str]:
             yield "make room on its disk; `mailqueue prune` removes what is finished and old"
         case Hold.FINISHED if told.story.status.state in (State.FAILED, State.EXPIRED):
             yield f"`mailqueue show {number}` has it all, `mailqueue retry {number}` begins anew"
+
+
+_NOW_OR_LATER = frozenset({Hold.NOT_YET_DUE, Hold.RELAY_SUSPENDED})
+
+
+def _resuming(told: Told) -> Iterator[str]:
+    if told.way.row is not None:
+        yield f"`mailqueue resume {told.way.row.name}` lets mail go there again"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ from mailqueue.outbox.checkpoint import log_size
 from mailqueue.outbox.due import oldest
 from mailqueue.outbox.location import opened_path
 from mailqueue.outbox.pulse import beating, pulses
+from mailqueue.outbox.relays import RelayRow
 from mailqueue.outbox.tables import attempts
 from mailqueue.outbox.traffic import traffic
 
@@ -88,15 +89,33 @@ def _doubt(connection: Connection, since: int, window: float) -> Reading:
 
 
 def _paused(connection: Connection, now: int) -> Reading:
-    paused = [row for row in relays.load(connection).values() if row.breaker != "closed"]
+    rows = relays.load(connection).values()
+    paused = [*_by_people(rows, now), *_by_breakers(rows)]
     if not paused:
         return Reading("paused", 0.0, "no relay is paused", "doctor")
-    longest = min(paused, key=lambda row: row.since)
-    age = max(0.0, (now - longest.since) / 1e6)
-    names = ", ".join(row.name for row in paused)
-    words = " ".join(filter(None, (str(longest.code or ""), longest.enhanced, longest.text)))
-    said = f"paused: {names}; {longest.name} for {duration(age)}, at {longest.stage}: {words}"
-    return Reading("paused", age, one_line(said), "doctor")
+    since, name, why, tells_more = min(paused)
+    age = max(0.0, (now - since) / 1e6)
+    names = ", ".join(dict.fromkeys(one for _, one, _, _ in paused))
+    said = f"paused: {names}; {name} for {duration(age)}, {why}"
+    return Reading("paused", age, one_line(said), tells_more)
+
+
+_Paused = tuple[int, str, str, str]
+"""Since when (epoch microseconds), which relay, why, and the command that tells more."""
+
+
+def _by_people(rows: Iterable[RelayRow], now: int) -> Iterator[_Paused]:
+    for row in rows:
+        if row.is_paused(now=now) and row.paused_at is not None:
+            why = f"by {row.paused_by}" + (f": {row.pause_reason}" if row.pause_reason else "")
+            yield row.paused_at, row.name, why, "relays"
+
+
+def _by_breakers(rows: Iterable[RelayRow]) -> Iterator[_Paused]:
+    for row in rows:
+        if row.breaker != "closed":
+            words = " ".join(filter(None, (str(row.code or ""), row.enhanced, row.text)))
+            yield row.since, row.name, f"at {row.stage}: {words}", "doctor"
 
 
 def _heartbeat(connection: Connection, access: Access, now: int) -> Reading:

@@ -103,9 +103,15 @@ class AsyncAccess:
                 self._own = (self.write, self.read)
         self._lock = asyncio.Lock()
         self._is_prepared = False
+        self._process = os.getpid()
 
     async def prepare(self) -> None:
         """Before each use: see to it, once, that the outbox is there. Raises `OutboxError`."""
+        if self._process != os.getpid():
+            self._process, self._lock = os.getpid(), asyncio.Lock()
+            for engine in self._own:
+                # The parent goes on using the connections, and their threads are its alone.
+                engine.sync_engine.dispose(close=False)
         if self._is_prepared:
             return
         async with self._lock:

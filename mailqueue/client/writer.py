@@ -7,6 +7,7 @@ docs/decisions/0004-the-daemon-writes-in-a-thread.md).
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Writer:
         self._engine = engine
         self._producer = producer
         self._thread: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
         self._waiting: list[_Call] = []
         self._idle = asyncio.Event()
         self._idle.set()
@@ -47,6 +49,7 @@ class Writer:
         Raises like `Producer.store`, for what is wrong with these drafts and not with others of
         the same transaction. A caller that is cancelled stays until its transaction has ended.
         """
+        self._notice_fork()
         loop = asyncio.get_running_loop()
         call = _Call(drafts, loop.create_future())
         self._waiting.append(call)
@@ -56,6 +59,7 @@ class Writer:
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Do ``work`` in a transaction of its own, between two of those of `store`."""
+        self._notice_fork()
         loop = asyncio.get_running_loop()
         running = loop.run_in_executor(self._executor(), self._in_transaction, work)
         return await to_its_end(running)
@@ -68,6 +72,16 @@ class Writer:
             await asyncio.get_running_loop().run_in_executor(thread, self._engine.dispose)
             thread.shutdown()
 
+    def _notice_fork(self) -> None:
+        """In the child of a fork: forget the thread and the connection, which are the parent's."""
+        if self._process == os.getpid():
+            return
+        self._process = os.getpid()
+        self._thread, self._waiting, self._idle = None, [], asyncio.Event()
+        self._idle.set()
+        # Closing it here would disturb the parent, who goes on using it.
+        self._engine.dispose(close=False)
+
     def _executor(self) -> ThreadPoolExecutor:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "mailqueue-producer")
@@ -75,8 +89,14 @@ class Writer:
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         calls, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
+        try:
+            committing = self._executor().submit(self._commit, calls)
+        except Exception as error:  # noqa: BLE001 - no thread could be begun; nobody may wait for it
+            self._idle.set()
+            for call in calls:
+                call.settle(error)
+            return
         self._idle.clear()
-        committing = self._executor().submit(self._commit, calls)
         committing.add_done_callback(partial(self._tell, loop, calls))
 
     def _tell(

@@ -66,6 +66,11 @@ class Breaker:
         """Whether mail goes through."""
         return self.condition.position is Position.CLOSED
 
+    @property
+    def is_open(self) -> bool:
+        """Whether no mail goes through, and none is on its way to see."""
+        return self.condition.position is Position.OPEN
+
     def room(self, in_flight: int, limit: int, *, now: int) -> int:
         """Return how many more transactions may begin at ``now``, with ``in_flight`` under way."""
         condition = self.condition

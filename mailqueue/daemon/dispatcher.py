@@ -106,6 +106,10 @@ class Dispatcher(Service):
         return self._until_probe(self._until(haul.next_due, self._poll))
 
     def _plan(self) -> Plan:
+        for route in self.routing.routes:
+            route.look_ahead(now=self._clock.monotonic())
+            if self.routing.is_barred(route, now=self._clock.now()):
+                route.pool.send_away()
         return Plan(
             openings=self.routing.openings(now=self._clock.now()),
             messages=self._bound(self.pace.deliveries, lambda route: route.under_way),

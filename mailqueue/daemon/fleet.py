@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -58,11 +59,11 @@ class Fleet:
         """Run ``member`` again and again; returns its status once all are to stop."""
         failures = 0
         while True:
-            status = await member.run(self._heard)
+            status = await self._run_once(member)
             if self._is_stopping:
                 # Before it is ready nothing has been begun, and a signal may just end it.
                 return status if member.has_started else 0
-            if not member.has_started:
+            if not member.was_ever_ready:
                 # It said why, and would say it again: a configuration or database to be mended.
                 self.stop(signal.SIGTERM)
                 return status
@@ -72,6 +73,13 @@ class Fleet:
             if await self._stopping.wait(pause):
                 self._stopping.ring()
                 return 0
+
+    async def _run_once(self, member: Member) -> int:
+        try:
+            return await member.run(self._heard)
+        except OSError:
+            # No process could be begun; the others need not end because of that.
+            return os.EX_OSERR
 
     def stop(self, number: signal.Signals) -> None:
         """Pass on a signal to stop; the second means at once, as it does to a single process."""
@@ -85,8 +93,7 @@ class Fleet:
         """Let all read their configuration anew."""
         self._notifier.reloading()
         for member in self._members:
-            member.is_ready = False
-            member.signal(signal.SIGHUP)
+            member.reload()
 
     def _heard(self, line: str) -> None:
         key = line.partition("=")[0]
@@ -101,7 +108,8 @@ class Fleet:
             self._notifier.send(line)
 
     def _feed_watchdog(self) -> None:
-        running = [member for member in self._members if member.is_running]
+        # One that is starting again may have to wait for the database.
+        running = [one for one in self._members if one.is_running and one.has_started]
         if all(member.is_alive for member in running):
             self._notifier.alive()
             for member in running:

@@ -25,6 +25,8 @@ class Member:
         """Whether it takes mail, by its configuration as it is now."""
         self.has_started = False
         """Whether it was ready at least once since it was run."""
+        self.was_ever_ready = False
+        """Whether it was so at any time, so that it can start with what is configured."""
         self.is_alive = False
         """Whether it has fed the watchdog since that was last asked."""
         self._command = command
@@ -53,12 +55,22 @@ class Member:
             return await self._process.wait()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal; while it is only beginning, as soon as it has."""
+        """Send it a signal to stop; while it is only beginning, as soon as it has."""
         if self._process is None or not self.is_running:
             self._missed = number
             return
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
+
+    def reload(self) -> None:
+        """Let it read its configuration anew; one that is only starting does so anyway.
+
+        Before it is ready a SIGHUP might end it.
+        """
+        if self.has_started and self._process is not None and self.is_running:
+            self.is_ready = False
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGHUP)
 
     @contextlib.contextmanager
     def _listening(self, heard: Callable[[str], None]) -> Iterator[None]:
@@ -72,7 +84,7 @@ class Member:
         finally:
             loop.remove_reader(ear)
             ear.close()
-            self._socket_path.unlink()
+            self._socket_path.unlink(missing_ok=True)
 
     def _listen(self, ear: socket.socket, heard: Callable[[str], None]) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -85,7 +97,7 @@ class Member:
         key, _, value = line.partition("=")
         match key:
             case "READY":
-                self.is_ready = self.has_started = True
+                self.is_ready = self.has_started = self.was_ever_ready = True
             case "WATCHDOG":
                 self.is_alive = True
             case "STATUS":

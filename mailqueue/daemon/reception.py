@@ -49,7 +49,6 @@ class Reception:
         """Take ``results``; the future is done when they are committed."""
         changed = self._tell(route, results)
         route.settling += 1
-        route.answered(1, now=self._clock.monotonic())
         if route.wants_more:
             self.freed()
         recording = self._recorder.submit(results)
@@ -80,8 +79,11 @@ class Reception:
             told.set_exception(error)
         else:
             reach("after", "record-commit")
-            self._report(delivery, results, recording.result())
-            told.set_result(None)
+            try:
+                self._report(delivery, results, recording.result())
+            finally:
+                # Whatever the log makes of it: the results are written, and somebody waits.
+                told.set_result(None)
 
     def _tell(self, route: Route, results: Sequence[Result]) -> bool:
         """Tell the breaker how the relay did; returns whether SQL should see a change."""
@@ -92,6 +94,7 @@ class Reception:
         return self._trouble(route, how, evidence, now)
 
     def _well(self, route: Route, now: int) -> bool:
+        route.answered(1, now=self._clock.monotonic())
         paused = route.breaker.success(now=now)
         if paused is None:
             shown = self._shown.get(route.name)

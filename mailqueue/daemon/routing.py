@@ -55,6 +55,11 @@ class Route:
         """How many messages have no answer yet."""
         return self.in_flight - self.settling
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process may connect to it: of several, some may have no share in it."""
+        return self.settings.connections > 0
+
     def uses(self, pool: Pool) -> bool:
         """Whether new transactions may go through ``pool``: a reload may have replaced it."""
         return self.pool is pool and self.is_in_force
@@ -70,6 +75,9 @@ class Route:
 
     @property
     def _most(self) -> int:
+        if not self.settings.connections:
+            # One of several processes, and this relay is left to the others.
+            return 0
         per_session = PER_SESSION + self.settings.pipelining
         return per_session * self.settings.connections + self.ahead
 
@@ -82,6 +90,12 @@ class Route:
     def answered(self, messages: int, *, now: float) -> None:
         """Note that it has answered; ``now`` in monotonic seconds."""
         self.pulse.beat(messages, now=now)
+        self.look_ahead(now=now)
+
+    def look_ahead(self, *, now: float) -> None:
+        """Measure by its present pace how much is claimed beyond what the sessions can take on;
+        ``now`` in monotonic seconds.
+        """
         self.ahead = round(self.pulse.rate(now=now) * AHEAD_SECONDS)
 
 
@@ -231,12 +245,16 @@ class Routing:
     def _candidates(self, queue: str, now: int) -> Iterable[Route]:
         """The relay itself, then its fallbacks in order, each once; none that is paused."""
         route = self._routes.get(self.relay_of(queue))
-        if route is None or self.is_paused(route.name, now=now):
+        if route is None or not route.is_ours or self.is_paused(route.name, now=now):
             return
         yield route
         for name in route.settings.fallback:
-            if not self.is_paused(name, now=now):
+            if self._routes[name].is_ours and not self.is_paused(name, now=now):
                 yield self._routes[name]
+
+    def is_barred(self, route: Route, *, now: int) -> bool:
+        """Whether nothing may begin there now, so that whoever waits for it should go back."""
+        return route.breaker.is_open or self.is_paused(route.name, now=now)
 
     def next_probe(self, *, after: int) -> int | None:
         """Return when the next breaker lets a probe through (epoch microseconds), or None."""

@@ -186,8 +186,10 @@ class Supervisor:
         )
 
     async def _show_relays(self) -> None:
-        rows = [route.row() for route in self.parts.routing.routes]
-        await self.parts.recorder.write(partial(relays.show, rows=rows))
+        routes = self.parts.routing.routes
+        rows = [route.row() for route in routes if route.is_ours]
+        left = [route.name for route in routes if not route.is_ours]
+        await self.parts.recorder.write(partial(relays.show, rows=rows, left=left))
 
     async def _stop(self) -> None:
         parts = self.parts

@@ -155,11 +155,15 @@ class Bulk:
         return self.choose(Event.RELEASE, reason=reason).all()
 
     def cancel(self, *, reason: str = "") -> Moved:
-        """Withdraw the mail from all who wait or are held."""
+        """Withdraw the mail from all who wait or are held; the filter must leave somebody out."""
+        self._check_narrow("cancel")
         return self.choose(Event.CANCEL, reason=reason).all()
 
     def fail(self, *, reason: str = "") -> Moved:
-        """Give up all who wait or are held, as failed for good."""
+        """Give up all who wait or are held, as failed for good; the filter must leave somebody
+        out.
+        """
+        self._check_narrow("fail")
         return self.choose(Event.FAIL_BY_HAND, reason=reason).all()
 
     def retry(self, *, reason: str = "") -> Moved:
@@ -168,6 +172,11 @@ class Bulk:
         Those who are held, failed, expired or cancelled only where the filter names that state.
         """
         return self.choose(Event.RETRY, reason=reason).all()
+
+    def _check_narrow(self, verb: str) -> None:
+        if self._wanted.is_empty:
+            remedy = f"name some field, or {verb} would end all mail that there is"
+            raise FilterError("everybody", "Filter()", remedy)
 
     def choose(self, event: Event, *, reason: str = "") -> Choice:
         """Choose to whom ``event`` shall happen, and do nothing yet."""
@@ -198,7 +207,7 @@ def states_for(event: Event, wanted: Filter) -> tuple[State, ...]:
     """
     possible = sources(event)
     if not wanted.states:
-        is_asked_for = event is not Event.RETRY or wanted.message != ()
+        is_asked_for = event is not Event.RETRY or wanted.message is not None
         return tuple(state for state in possible if is_asked_for or state in WAITING)
     states = tuple(state for state in possible if state in wanted.states)
     if not states:

@@ -169,4 +169,4 @@ class Operator:
 
 
 def _of_message(message: int, recipient: str | None) -> Filter:
-    return Filter(message=message, recipient=() if recipient is None else recipient)
+    return Filter(message=message, recipient=recipient)

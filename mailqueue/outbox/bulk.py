@@ -66,7 +66,8 @@ class Tally:
 def tally(connection: Connection, selection: Selection) -> Tally:
     """Count the recipients of ``selection``, in one statement."""
     columns = recipients.c
-    doubtful = func.sum(and_(columns.state == str(State.HELD), columns.doubts > 0))
+    is_doubtful = and_(columns.state == str(State.HELD), columns.doubts > 0)
+    doubtful = func.sum(case((is_doubtful, 1), else_=0))
     statement = select(columns.state, columns.relay, func.count(), doubtful)
     rows = connection.execute(
         statement.where(selection).group_by(columns.state, columns.relay)

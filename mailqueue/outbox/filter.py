@@ -38,18 +38,18 @@ class Filter:
     ``code`` of the last reply: ``550``, ``55x`` or ``5xx``; ``enhanced``: ``5.7.1`` or ``5.7.*``.
     ``tag``: ``key=value``. ``older`` and ``newer`` than so long, by the time of enqueue.
 
-    Raises `FilterError` for what can fit nobody.
+    Raises `FilterError` for what can fit nobody, an empty list among it.
     """
 
-    message: Numbers = ()
-    state: Words = ()
-    relay: Words = ()
-    sender: Words = ()
-    recipient: Words = ()
-    domain: Words = ()
-    code: Words | Numbers = ()
-    enhanced: Words = ()
-    tag: Words = ()
+    message: Numbers | None = None
+    state: Words | None = None
+    relay: Words | None = None
+    sender: Words | None = None
+    recipient: Words | None = None
+    domain: Words | None = None
+    code: Words | Numbers | None = None
+    enhanced: Words | None = None
+    tag: Words | None = None
     older: timedelta | None = None
     newer: timedelta | None = None
 
@@ -59,6 +59,9 @@ class Filter:
             value = getattr(self, each.name)
             if value is not None and not isinstance(value, str | int | timedelta):
                 object.__setattr__(self, each.name, tuple(value))
+                if not getattr(self, each.name):
+                    # A list that came out empty means nobody, and would have meant everybody.
+                    raise FilterError(each.name, "()", "it names nothing; leave it out for all")
         [*_conditions(self, 0, None)]
 
     @property
@@ -118,6 +121,8 @@ def _message_conditions(wanted: Filter, now: int) -> Iterator[ColumnElement[bool
 
 
 def _several(value: Any) -> tuple[Any, ...]:
+    if value is None:
+        return ()
     return (value,) if isinstance(value, str | int) else tuple(value)
 
 

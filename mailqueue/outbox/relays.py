@@ -43,17 +43,18 @@ class RelayRow:
         return self.paused_at is not None and (self.paused_until is None or now < self.paused_until)
 
 
-def show(connection: Connection, rows: Sequence[RelayRow]) -> None:
+def show(connection: Connection, rows: Sequence[RelayRow], *, left: Sequence[str] = ()) -> None:
     """Write the rows of all relays that are configured, and which of them is the default.
 
     All others are removed: no mail waits for them any more. A second daemon that has other relays
     writes theirs again with the next news of them, but nobody would write a pause again, so a
-    paused relay stays.
+    paused relay stays. ``left`` are the names of those that other processes of this daemon show.
     """
-    names = [row.name for row in rows]
+    names = [*left, *(row.name for row in rows)]
     forgotten = delete(relays).where(relays.c.name.not_in(names), relays.c.paused_at.is_(None))
     connection.execute(forgotten)
-    connection.execute(update(relays).values(is_default=False))
+    if any(row.is_default for row in rows):
+        connection.execute(update(relays).values(is_default=False))
     for row in rows:
         save(connection, row)
         if row.is_default:

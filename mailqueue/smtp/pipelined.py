@@ -223,15 +223,20 @@ class PipelinedTransaction(Transaction):
     def _hear_no(self, reply: Reply) -> None:
         """DATA is refused: why for those accepted, a consequence where there is none."""
         self.awaits_last = False
-        if self._is_refused and not self._dialogue.is_settled:
+        if self._asks_again:
             # The relay would not have SIZE: once more without.
             self._rcpt.clear()
+            self._is_only_dot = False
             self._is_refused = self._with_size = self.has_asked = False
             self._may_be_stale = False
             self._line.advance()
             return
         self._dialogue.close(Evidence(Stage.DATA, reply, "DATA"))
         self._conclude()
+
+    @property
+    def _asks_again(self) -> bool:
+        return self._is_refused and not self._dialogue.is_settled
 
     def _send_only_dot(self) -> None:
         """End a content that was asked for though nobody was accepted.
@@ -241,7 +246,9 @@ class PipelinedTransaction(Transaction):
         self._line.show_sent("(0 octets of content)", ".")
         self._is_only_dot = True
         self._await(Stage.DATA, self._hear_only_dot, self._line.timeouts.end_of_data)
-        self._line.finish_content(b".\r\n")
+        # Whoever asks once more asks first: with another's commands written before them, its
+        # content would go into that other one's transaction.
+        self._line.finish_content(b".\r\n", chains=not self._asks_again)
 
     def _hear_only_dot(self, reply: Reply) -> None:
         self._line.holds_envelope = False
@@ -317,6 +324,10 @@ class PipelinedTransaction(Transaction):
         self._line.show_sent(".")
         self._await(Stage.END_OF_DATA, self._hear_dot, self._line.timeouts.end_of_data)
         self._go = False
+        if not self._line.outlet.is_open:
+            # It ended in this very moment, and what is written now is thrown away unsent.
+            self._line.end(NoReply(NoReplyKind.LOST, "the connection was closed"))
+            return
         reach("before", "dot")
         self._dot_written = True
         self._line.finish_content(block)

@@ -54,7 +54,7 @@ class Pool:
         """Those of them that may have room, the one longest so first."""
         self._opening = 0
         """How many places are taken though there is no session."""
-        self._waiting: deque[asyncio.Future[Place]] = deque()
+        self._waiting: deque[asyncio.Future[Place | None]] = deque()
         self._leaving: dict[asyncio.Task[None], None] = {}
         self._is_closed = False
 
@@ -77,12 +77,14 @@ class Pool:
         else one that is busy; else whichever is free first, for whoever came first. ``fresh``:
         no idle one, as after meeting a stale one: what made it stale has mostly made the
         others so too, and each would take its time to show. Returns None where ``may_begin``
-        says no.
+        says no, and to whoever was sent away.
         """
         # Whoever met a stale session has had its turn.
         place = None if self._waiting and not fresh else self._place(fresh=fresh)
         if place is None:
             place = await self._turn(first=fresh)
+        if place is None:
+            return None
         try:
             if may_begin is not None and not await may_begin():
                 self._vacate(place)
@@ -129,9 +131,20 @@ class Pool:
         self._idle = kept
         await self._all_left()
 
+    def send_away(self) -> None:
+        """Let nobody wait any longer: a place that is free one day is no longer for them."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+
     async def close(self) -> None:
-        """End all idle sessions politely, and from now on each one as it is given back."""
+        """End all idle sessions politely, and from now on each one as it is given back.
+
+        Whoever waits is sent away.
+        """
         self._is_closed = True
+        self.send_away()
         while self._idle:
             self._dismiss(self._idle.pop()[1])
         await self._all_left()
@@ -181,15 +194,16 @@ class Pool:
                 return session
         return None
 
-    async def _turn(self, *, first: bool) -> Place:
-        """Wait for a place, in the order in which it was asked for."""
-        turn: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
+    async def _turn(self, *, first: bool) -> Place | None:
+        """Wait for a place, in the order in which it was asked for; None: sent away."""
+        turn: asyncio.Future[Place | None] = asyncio.get_running_loop().create_future()
         (self._waiting.appendleft if first else self._waiting.append)(turn)
         try:
             return await turn
         except BaseException:
             if not turn.cancelled():
-                self._vacate(turn.result())
+                if (place := turn.result()) is not None:
+                    self._vacate(place)
             elif turn in self._waiting:
                 self._waiting.remove(turn)
             raise

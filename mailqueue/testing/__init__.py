@@ -21,7 +21,8 @@ against it. Nothing here sleeps: `relay.saw("MAIL", count=3)`, `relay.ledger.wai
 `relay.until(predicate)` return when it has happened, or raise `TimeoutError` telling what did.
 
 With pytest: `pytest_plugins = ["mailqueue.testing.fixtures"]`. Without an event loop:
-`RelayThread`. For tests that go through every fault there is: `FAULTS`.
+`RelayThread`; one that wants a password is `RelayThread(ScriptedRelay(users={"shop": "secret"},
+require_auth=True))`. For tests that go through every fault there is: `FAULTS`.
 """
 
 from mailqueue.testing.authentication import Claim

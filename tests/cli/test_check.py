@@ -65,6 +65,9 @@ def _troubled(engine: Engine, trouble: str) -> None:
             case "paused":
                 rows.add_relay(connection, "main", breaker="open", since=now - 5 * MINUTE,
                                stage="auth", code=535, text="bad | password")  # fmt: skip
+            case "a person's pause":
+                rows.add_relay(connection, "main", since=now, paused_at=now - 5 * MINUTE,
+                               paused_by="olga", pause_reason="new address")  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -74,6 +77,7 @@ def _troubled(engine: Engine, trouble: str) -> None:
         ("failed", "3 of 20 recipients failed in 1h", "reasons --outcome fail"),
         ("doubt", "1 attempts in doubt in 1h", "reasons --outcome in-doubt"),
         ("paused", "paused: main; main for 5m, at auth: 535 bad / password", "doctor"),
+        ("a person's pause", "paused: main; main for 5m, by olga: new address", "relays"),
     ],
 )
 def test_each_trouble_is_a_warning(
@@ -81,6 +85,7 @@ def test_each_trouble_is_a_warning(
 ) -> None:
     """It is named on the first line, with the command that tells more on its own."""
     _troubled(well, trouble)
+    trouble = trouble.replace("a person's pause", "paused")
     status, (first, *others) = _check(invoke, url)
     assert status == 1
     assert first.startswith("MAILQUEUE WARNING: ")

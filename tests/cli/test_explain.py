@@ -185,6 +185,7 @@ def test_a_relay_that_a_person_has_paused(
     assert _gates(invoke, url, number) == ["relay-suspended", "relay-paused"]
     shown = " ".join(invoke("explain", number, "--database", url).stdout.split())
     assert "olga has paused relay main since " in shown
+    assert ", until " in shown
     assert ": new address" in shown
     assert "`mailqueue resume main` lets mail go there again" in shown
 

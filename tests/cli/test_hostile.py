@@ -82,6 +82,7 @@ def values(tmp_path: Path) -> dict[str, str]:
         "CODE|REPLY|ID": "2",
         "FILE": str(tmp_path / "new-file"),
         "RELAY": "default",
+        "SHELL": "bash",
         "SQL": "SELECT * FROM mailqueue_history",
     }
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +228,45 @@ async def test_closing_waits(held: Held) -> None:
     await asyncio.wait_for(closing, 30)
     assert all(isinstance(each, Receipt) for each in await settled(tasks))
     assert query(held.path, COUNT) == [(6,)]
+
+
+async def test_without_a_thread_nobody_waits_for_ever(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call that met it is told, and the next one finds the outbox as it was."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with AsyncOutbox(url) as outbox:
+        await outbox.create()
+        with monkeypatch.context() as patched:
+            patched.setattr(ThreadPoolExecutor, "submit", refuse)
+            assert outbox._writer is not None
+            with pytest.raises(RuntimeError, match="thread"):
+                await outbox._writer.store(outbox._producer.drafts([RAW]))
+        async with asyncio.timeout(10):
+            assert (await outbox.enqueue(RAW)).id
+
+
+FORKED = """
+import asyncio, os, sys
+from mailqueue import AsyncOutbox
+from tests.client.parts import RAW
+outbox = AsyncOutbox(sys.argv[1])
+async def use():
+    receipt = await outbox.enqueue(RAW)
+    await outbox.status(receipt.id)
+asyncio.run(use())
+if not (child := os.fork()):
+    asyncio.run(asyncio.wait_for(use(), 20))
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+os._exit(0)
+"""
+
+
+def test_forks(url: str, path: Path) -> None:
+    """A server that forks after it has used the outbox goes on in the child."""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED, url], check=True, timeout=60)
+    assert query(path, COUNT) == [(2,)]

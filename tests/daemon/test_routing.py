@@ -268,3 +268,31 @@ def test_breakers_are_taken_up_by_name() -> None:
     rows = {name: RelayRow(name, "open", NOW, NOW, 1) for name in ("bulk", "gone")}
     routing.resume(rows, now=NOW)
     assert [route.breaker.is_closed for route in routing.routes] == [True, False]
+
+
+def test_a_relay_that_is_left_to_other_processes_gets_nothing_from_this_one() -> None:
+    """However fast it was before a reload took the last connection, and whatever its breaker says:
+    its mail goes to no fallback either, because the others send it.
+    """
+    routing = routing_for(main={"fallback": ["spare"]}, spare={})
+    route = routing.routes[0]
+    route.answered(1000, now=10.0)
+    route.look_ahead(now=10.0 + WINDOW)
+    assert route.ahead > 0
+    pause(routing, "main")
+    left = configured(main={"fallback": ["spare"]}, spare={})
+    main = left.relays["main"].model_copy(update={"connections": 0})
+    routing.configure(left.model_copy(update={"relays": {**left.relays, "main": main}}))
+    assert [place[0] for place in places(routing)] == ["spare"]
+    assert not route.wants_more
+
+
+def test_what_is_claimed_ahead_ends_with_the_pace_that_it_was_measured_by() -> None:
+    """A relay that has fallen silent holds no more mail than its sessions can take on."""
+    routing = routing_for(main={"connections": 2})
+    (route,) = routing.routes
+    route.answered(1000, now=10.0)
+    route.look_ahead(now=10.0 + WINDOW)
+    assert route.ahead > 0
+    route.look_ahead(now=3600.0)
+    assert route.room(now=NOW) == 2 * PER_SESSION

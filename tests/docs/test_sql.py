@@ -111,7 +111,7 @@ def outbox(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Connectio
 
 EXPECTED = {
     "Failures of the last day, by reason": [
-        (1, 550, None, "rcpt", "recipient-4xx", "no such user")
+        (1, 550, None, "rcpt", "recipient-4xx", None, "no such user")
     ],
     "Everything about one address": ["hold", "fail"],
     "What is stuck behind a relay": [("default", "open", 2)],

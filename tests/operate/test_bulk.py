@@ -235,3 +235,21 @@ def test_the_pause_is_as_long_as_the_transaction() -> None:
     assert 0 < stride.pause(0.0, waited=0.0) < TARGET
     assert stride.pause(10.0, waited=0.0) == 2 * TARGET
     assert 0 < stride.pause(TARGET, waited=TARGET) < TARGET
+
+
+@pytest.mark.parametrize("field", ["message", "state", "relay", "recipient", "domain", "tag"])
+def test_a_list_that_came_out_empty_is_not_everybody(field: str) -> None:
+    """Whoever computes whom he means and finds nobody must not end all mail."""
+    with pytest.raises(FilterError, match="names nothing"):
+        Filter(**{field: []})  # type: ignore[arg-type]
+
+
+def test_what_ends_mail_takes_a_filter_that_leaves_somebody_out(
+    engine: Engine, operator: Operator
+) -> None:
+    """As on the command line, where those two verbs have no --all."""
+    add(engine)
+    for verb in (operator.where(Filter()).cancel, operator.where(Filter()).fail):
+        with pytest.raises(FilterError, match="would end all mail"):
+            verb()
+    assert states(engine) == ["queued"]

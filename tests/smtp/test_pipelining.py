@@ -299,6 +299,42 @@ async def test_a_lone_dot_for_a_stray_354(ends: Ends) -> None:
     assert await became(cee) == [SENT]
 
 
+async def test_nobody_asks_behind_the_dot_of_one_who_asks_again(ends: Ends) -> None:
+    """Where a 354 follows a refused SIZE the lone dot goes alone: with another's commands behind
+    it, the content that is then asked for anew would go into the other one's transaction.
+    """
+    offer = Offer(frozenset({"SIZE"}))
+    begun = PipelinedTransaction(TO_ANN, CONTENT, line=ends.line, offer=offer)
+    ann = asyncio.create_task(begun.run())
+    _, bob = ends.begin(TO_BOB)
+    sized = group(ANN).replace(b"org>\r\nRCPT", b"org> SIZE=%d\r\nRCPT" % CONTENT.size)
+    await ends.heard(sized)
+    await ends.say(b"555 5.5.4 no SIZE\r\n503 5.5.1 no MAIL\r\n354 go\r\n")
+    await ends.heard(b".\r\n")
+    await ends.say(b"250 2.0.0 sent to nobody\r\n")
+    await ends.heard(group(ANN))
+    await ends.say(GO)
+    await ends.heard(WIRE_CONTENT + group(BOB))
+    await ends.say(b"250 Ann's\r\n" + GO)
+    assert await became(ann) == [SENT]
+    await ends.heard(WIRE_CONTENT)
+    await ends.say(b"250 Bob's\r\n")
+    assert await became(bob) == [SENT]
+
+
+async def test_a_dot_into_a_connection_that_has_just_ended_was_not_written(ends: Ends) -> None:
+    """What is written then is thrown away here: nobody can have taken the mail."""
+
+    async def cut(_: tuple[int, ...]) -> bool:
+        ends.line.outlet._transport.close()
+        return True
+
+    _, ann = ends.begin(TO_ANN, before_dot=cut)
+    await ends.heard(group(ANN))
+    await ends.say(GO)
+    assert await became(ann) == [DEFER]
+
+
 async def test_a_lone_dot_after_a_refused_mail(ends: Ends) -> None:
     """What follows a refusal of MAIL are consequences, whatever their codes."""
     _, ann = ends.begin(TO_ANN)

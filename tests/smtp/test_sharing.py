@@ -333,3 +333,20 @@ async def test_a_relay_that_cannot_do_it_is_driven_step_by_step(
     session = await borrowed(pool)
     assert session.is_pipelined
     pool.give_back(session)
+
+
+async def test_who_waits_can_be_sent_away(make_pool: MakePool) -> None:
+    """Where nothing may begin any more nobody is kept waiting; who has a place keeps it."""
+    pool = make_pool(connections=1, pipelining=False)
+    session = await borrowed(pool)
+    for end in (pool.send_away, pool.close):
+        tasks = [asyncio.create_task(pool.borrow()) for _ in range(3)]
+        for _ in tasks:
+            await asyncio.sleep(0)
+        assert pool.waiting == len(tasks)
+        if (ending := end()) is not None:
+            await ending
+        async with asyncio.timeout(PATIENCE):
+            assert await asyncio.gather(*tasks) == [None] * 3
+    assert session.is_connected
+    pool.give_back(session)
