@@ -17,7 +17,7 @@ from mailqueue.errors import UnknownMessageError, UnknownRecipientError
 from mailqueue.mail.lifecycle import Event
 from mailqueue.operate.access import Access
 from mailqueue.operate.bulk import Bulk
-from mailqueue.operate.relays import RelayStanding, check_known, standings
+from mailqueue.operate.relays import RelayStanding, known, standings
 from mailqueue.outbox.acts import Act, act
 from mailqueue.outbox.bulk import Tally
 from mailqueue.outbox.doorbell import ring_after_commit
@@ -108,17 +108,17 @@ class Operator:
         until = None if lasting is None else now + microseconds(lasting.total_seconds())
         decided = Pause(now, until, self._actor, reason)
         with self._access.writing() as connection:
-            check_known(connection, relay, self._relays)
-            pause(connection, relay, decided)
+            name = known(connection, relay, self._relays, default=self._default_relay)
+            pause(connection, name, decided)
             ring_after_commit(connection)
         return decided
 
     def resume(self, relay: str) -> bool:
         """End the pause of ``relay``; returns whether it was paused. Raises like `pause`."""
         with self._access.writing() as connection:
-            check_known(connection, relay, self._relays)
+            name = known(connection, relay, self._relays, default=self._default_relay)
             ring_after_commit(connection)
-            return resume(connection, relay, now=self._clock.now())
+            return resume(connection, name, now=self._clock.now())
 
     def relays(self) -> list[RelayStanding]:
         """Return how every relay stands that is known, and every name that mail waits for."""

@@ -44,8 +44,16 @@ def standings(
     ]
 
 
-def check_known(connection: Connection, relay: str, configured: Collection[str]) -> None:
-    """Raise `UnknownRelayError` unless ``relay`` is ``configured`` or has a row."""
-    known = {*configured, *load(connection)}
-    if relay not in known:
-        raise UnknownRelayError(relay, known)
+def known(
+    connection: Connection, relay: str, configured: Collection[str], *, default: str | None
+) -> str:
+    """Return the name of ``relay``; "default" is the one that takes mail which names none.
+
+    Raises `UnknownRelayError` where it is neither ``configured`` nor has a row.
+    """
+    rows = load(connection)
+    names = {*configured, *rows}
+    found = default_of(rows.values(), default) if relay == DEFAULT_RELAY else relay
+    if relay not in names and found not in names:
+        raise UnknownRelayError(relay, names)
+    return relay if relay in names or found is None else found

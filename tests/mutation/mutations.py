@@ -37,8 +37,8 @@ MUTATIONS: Final = (
         1,
         "return the receipt of a transaction that is rolled back",
         "mailqueue/client/outbox.py",
-        "engine.begin() as own",
-        "engine.connect() as own",
+        "self._access.write.begin() as own",
+        "self._access.write.connect() as own",
         ("tests/client/test_outbox.py", "-k", "test_enqueue"),
     ),
     Mutation(

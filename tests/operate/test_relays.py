@@ -79,3 +79,25 @@ def test_how_relays_stand(engine: Engine, operator: Operator) -> None:
     assert (bulk.name, bulk.queue, bulk.is_default) == ("bulk", Queue(1, 1, oldest_due=NOW), True)
     assert (main.name, main.row, main.queue, main.is_known) == ("main", None, Queue(), True)
     assert (typo.name, typo.queue, typo.is_known) == ("typo", Queue(held=1), False)
+
+
+def test_default_is_the_relay_that_takes_mail_which_names_none(engine: Engine, url: str) -> None:
+    """It is what lists and rows call it; the pause is that of the relay behind the name."""
+    with engine.begin() as connection:
+        add_relay(connection, "main", is_default=True)
+        add_relay(connection, "bulk")
+    with Operator(url, actor="olga") as operator:
+        operator.pause("default", reason="new address")
+        assert {one.name: one.row.paused_by for one in operator.relays() if one.row} == {
+            "bulk": None,
+            "main": "olga",
+        }
+        assert operator.resume("default")
+
+
+def test_default_is_unknown_where_nobody_knows_which_relay_that_is(
+    url: str, engine: Engine
+) -> None:
+    """A pause of nothing would look like a pause."""
+    with Operator(url) as operator, pytest.raises(UnknownRelayError):
+        operator.pause("default")
