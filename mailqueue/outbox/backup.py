@@ -39,6 +39,8 @@ def backup(connection: Connection, target: Path, *, progress: Progress | None = 
         raise BackupError("this copies SQLite files; for PostgreSQL use pg_dump")
     if os.path.lexists(target):
         raise BackupError(f"{target} exists already, and nothing is overwritten; name a new file")
+    if not target.parent.is_dir():
+        raise BackupError(f"{target} could not be made: the directory {target.parent} is not there")
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
     try:
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, COPY_MODE))
