@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from mailqueue.cli.output import instant, iso, one_line
-from mailqueue.cli.waiting import Surroundings, pause
+from mailqueue.cli.waiting import Surroundings, pause, suspension
 from mailqueue.clock import MICROSECONDS
 from mailqueue.mail.lifecycle import State
 from mailqueue.outbox.lookup import Listed, RecipientStatus
@@ -35,7 +35,7 @@ def plain(listed: Listed, around: Surroundings) -> str:
         recipient.relay,
         sender(listed),
         recipient.address,
-        reason(recipient, around),
+        obstacle(recipient, around),
     )
 
 
@@ -47,6 +47,14 @@ def due_at(recipient: RecipientStatus) -> int | None:
 def sender(listed: Listed) -> str:
     """Return the sender as people write it, the null sender with its brackets."""
     return listed.sender or "<>"
+
+
+def obstacle(recipient: RecipientStatus, around: Surroundings) -> str:
+    """Return on one line what keeps a recipient: a person's pause of its relay, or its last reply.
+
+    A breaker's pause ends by itself, and then the reply is what counts.
+    """
+    return one_line(suspension(recipient, around)) or reason(recipient, around)
 
 
 def reason(recipient: RecipientStatus, around: Surroundings) -> str:
@@ -98,7 +106,7 @@ def _queue_name(states: set[State]) -> str:
 
 
 def _recipient(recipient: RecipientStatus, around: Surroundings) -> dict[str, Any]:
-    why = "" if recipient.state.is_final else reason(recipient, around)
+    why = "" if recipient.state.is_final else obstacle(recipient, around)
     delayed = {"delay_reason": why} if why else {}
     return {"address": recipient.address, **delayed, **status(recipient)}
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mailqueue.cli.output import one_line, relative
-from mailqueue.cli.rows import due_at, reason, sender
+from mailqueue.cli.rows import due_at, obstacle, sender
 from mailqueue.cli.waiting import Surroundings
 from mailqueue.mail.lifecycle import State
 from mailqueue.outbox.lookup import Listed
@@ -62,5 +62,5 @@ def _cells(listed: Listed, around: Surroundings) -> list[Text]:
         Text(one_line(recipient.relay)),
         Text(one_line(sender(listed))),
         Text(one_line(recipient.address)),
-        Text(reason(recipient, around)),
+        Text(obstacle(recipient, around)),
     ]

@@ -96,10 +96,18 @@ def pause(recipient: RecipientStatus, around: Surroundings) -> str:
     if row is None or recipient.state not in _WAITING:
         return ""
     if row.is_paused(now=around.now):
-        return _by_hand(row, around)
+        return suspension(recipient, around)
     if row.breaker == "closed":
         return ""
     return f"relay {row.name} is paused" + (f": {_said(row)}" if row.text is not None else "")
+
+
+def suspension(recipient: RecipientStatus, around: Surroundings) -> str:
+    """Say in one sentence that a person has paused its relay, if it waits; empty if not."""
+    row = around.relay(recipient.relay)
+    if row is None or recipient.state not in _WAITING or not row.is_paused(now=around.now):
+        return ""
+    return _by_hand(row, around)
 
 
 def _by_hand(row: RelayRow, around: Surroundings) -> str:

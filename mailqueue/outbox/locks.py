@@ -121,6 +121,8 @@ def clear(path: Path, worker: str) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             file.unlink()
+            # Its doorbell too: nobody answers it any more, and ringers would try it for ever.
+            sidecar(path, "bell", worker).unlink(missing_ok=True)
         finally:
             os.close(descriptor)
 

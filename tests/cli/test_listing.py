@@ -203,6 +203,16 @@ def test_a_paused_relay_is_the_reason(invoke: Invoke, url: str) -> None:
 
 
 @pytest.mark.usefixtures("past")
+def test_a_persons_pause_goes_before_a_reply(invoke: Invoke, engine: Engine, url: str) -> None:
+    """Until somebody resumes it nothing else matters, and only a person knows of it."""
+    with engine.begin() as connection:
+        paused = {"paused_at": rows.NOW, "paused_by": "olga", "pause_reason": "new address"}
+        rows.add_relay(connection, "main", is_default=True, **paused)
+    for line in _lines(invoke("list", "--database", url)):
+        assert line.endswith("relay main is paused by olga: new address")
+
+
+@pytest.mark.usefixtures("past")
 def test_a_reply_goes_before_a_pause(invoke: Invoke, engine: Engine, url: str) -> None:
     """What the mail itself was answered is its reason, whatever the relay suffers from since."""
     with engine.begin() as connection:

@@ -150,7 +150,8 @@ def test_the_group_may_ask(path: Path) -> None:
 
 
 def test_clearing_removes_what_the_dead_left(path: Path, worker: subprocess.Popen[str]) -> None:
-    """Once its leases are settled, a dead worker's lock file goes."""
+    """Once its leases are settled, a dead worker's lock file goes, and its doorbell with it."""
+    path.with_name("outbox.db.bell-w1").touch()
     worker.kill()
     worker.wait(30)
     clear(path, "w1")
