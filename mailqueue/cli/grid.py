@@ -127,6 +127,8 @@ def table(grid: Grid, *, is_cut: bool = False) -> Table:
             overflow="ellipsis" if is_cut else "fold",
             no_wrap=is_cut,
             justify="right" if is_number else "left",
+            # Where room is short it is taken from words: a number cut in two is another number.
+            min_width=len(heading) if is_number else None,
         )
     for row in grid.rows:
         made.add_row(*(Text(_shortened(cell)) for cell in row))
