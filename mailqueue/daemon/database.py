@@ -46,7 +46,21 @@ class Database:
         return value
 
     async def read(self, work: Callable[[Connection], T], /) -> T:
-        """Run ``work`` over a snapshot, beside any writer. Raises like `write`."""
+        """Run ``work`` over a snapshot, beside any writer. Raises like `write`.
+
+        A cancelled call ends when its statement has: the thread that carries it out would come
+        back to a loop that may be closed by then.
+        """
+        reading = asyncio.ensure_future(self._read(work))
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            await asyncio.wait([reading])
+            if not reading.cancelled():
+                reading.exception()  # looked at, so that asyncio does not report it as lost
+            raise
+
+    async def _read(self, work: Callable[[Connection], T]) -> T:
         with translating(self.url):
             async with self._reader.begin() as connection:
                 return await connection.run_sync(work)

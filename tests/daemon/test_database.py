@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
 
 from mailqueue.daemon.database import Database
 from mailqueue.errors import OutboxBusyError, OutboxError, SchemaMissingError
-from tests.daemon.parts import PATIENCE, locked, states, until
+from tests.daemon.parts import PATIENCE, locked, states, turns, until
 from tests.support.rows import add_message
 
 _COUNT = text("SELECT count(*) FROM mailqueue_messages")
@@ -98,3 +99,27 @@ async def test_a_checkpoint_empties_the_log(database: Database, path: Path) -> N
     done = await database.checkpoint()
     assert not done.busy
     assert log.stat().st_size == 0
+
+
+async def test_a_cancelled_read_ends_when_its_statement_has(database: Database) -> None:
+    """Whoever stops the daemon then closes the loop, to which nothing may come back any more."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def held() -> int:
+        entered.set()
+        leave.wait(PATIENCE)
+        return 1
+
+    def slowly(connection: Connection) -> object:
+        driver: Any = connection.connection.dbapi_connection
+        driver.create_function("held", 0, held)
+        return connection.exec_driver_sql("SELECT held()").scalar()
+
+    reading = asyncio.create_task(database.read(slowly))
+    await until(entered.is_set)
+    reading.cancel()
+    await turns()
+    assert not reading.done()
+    leave.set()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
