@@ -52,6 +52,7 @@ class Delivery:
     settle: Settle
     begun: bool = field(default=False, init=False)
     is_unwanted: bool = field(default=False, init=False)
+    _unwanted_for: str = field(default="shutdown", init=False)
     _left: tuple[Lease, ...] = field(default=(), init=False)
     """Those who have not been settled, with those in the transaction that runs."""
     _transaction: Transaction | None = field(default=None, init=False)
@@ -75,6 +76,16 @@ class Delivery:
         if self.begun and not self.is_past_dot:
             sending.cancel()
 
+    def withdraw(self, sending: asyncio.Task[None], why: str) -> None:
+        """Ask the task to begin no other transaction, and to leave the line if it stands there
+        behind another message; what has a session for itself goes on to its answer.
+        """
+        if self.is_unwanted:
+            return
+        self.is_unwanted, self._unwanted_for = True, why
+        if self._transaction is not None and self._transaction.is_behind:
+            sending.cancel()
+
     async def run(self) -> None:
         """Deliver and settle every recipient, whatever happens; raises only CancelledError
         and what `settle` raises.
@@ -89,7 +100,7 @@ class Delivery:
             # Who is left was never sent to: a lease that ran out would look like doubt.
             await self._hand_back("the delivery was cut short")
             raise
-        await self._hand_back(why or "shutdown")
+        await self._hand_back(why or self._unwanted_for)
 
     async def _transact(self) -> str | None:
         """Send to the next of those left; returns why there can be no other, if so."""
@@ -98,7 +109,7 @@ class Delivery:
         try:
             findings = await self._converse(batch)
         except asyncio.CancelledError:
-            answer = NoReply(NoReplyKind.ABANDONED, "shutdown")
+            answer = NoReply(NoReplyKind.ABANDONED, self._unwanted_for)
             await self._conclude(batch, self._interrupted(batch, answer))
             raise
         except Exception as error:  # noqa: BLE001 - one bad message never stops the queue
@@ -125,6 +136,10 @@ class Delivery:
                 return None
             if isinstance(session, Evidence):
                 return (Finding(session),) * len(batch)
+            if self.is_unwanted:
+                # While the session was being opened.
+                self.pool.give_back(session)
+                return None
             try:
                 self._facts = session.facts
                 self._transaction = session.begin(

@@ -110,6 +110,8 @@ class Dispatcher(Service):
             route.look_ahead(now=self._clock.monotonic())
             if self.routing.is_barred(route, now=self._clock.now()):
                 route.pool.send_away()
+            if self.routing.is_paused(route.name, now=self._clock.now()):
+                self._withdraw(route)
         return Plan(
             openings=self.routing.openings(now=self._clock.now()),
             messages=self._bound(self.pace.deliveries, lambda route: route.under_way),
@@ -118,6 +120,12 @@ class Dispatcher(Service):
             lease=self._keeper.lease,
             clock=self._clock,
         )
+
+    def _withdraw(self, route: Route) -> None:
+        """Call back what waits in line on a session: a person lets nothing more go there."""
+        for sending, delivery in self._deliveries.items():
+            if delivery.terms.relay == route.name:
+                delivery.withdraw(sending, "the relay was paused")
 
     def _bound(self, total: int, used_by: Callable[[Route], int]) -> Bound:
         used = {route.name: used_by(route) for route in self.routing.routes}

@@ -125,6 +125,10 @@ class Pipeline(asyncio.Protocol):
         """Whether no reply has been begun and not been ended."""
         return not self._received
 
+    def is_behind(self, turn: Turn) -> bool:
+        """Whether ``turn`` stands in the line, behind another."""
+        return turn in self._line and turn is not self._line[0]
+
     def join(self, turn: Turn) -> None:
         """Let ``turn`` take the last place in the line."""
         self._line.append(turn)

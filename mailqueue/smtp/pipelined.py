@@ -75,6 +75,11 @@ class PipelinedTransaction(Transaction):
         """Whether the final dot may have left this machine."""
         return self._dot_written
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether it stands in line and is not the first there."""
+        return self._line.is_behind(self)
+
     def recall_dot(self) -> None:
         """Note that the final dot has been thrown away before it left."""
         self._dot_written = False

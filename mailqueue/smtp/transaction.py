@@ -66,6 +66,13 @@ class Transaction(ABC):
         tells.
         """
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether another message has the connection, and this one can be cut short at no cost
+        but the session's.
+        """
+        return False
+
     @abstractmethod
     async def run(self) -> Transacted | None:
         """Hand over the message; see `BeforeDot` for the last chance to stop.

@@ -57,25 +57,56 @@ async def test_a_pause_outlives_the_daemon(outbox: OutboxFile, relay: ScriptedRe
             await relay.ledger.wait_for(1, timeout=15)
 
 
+@pytest.mark.parametrize("pipelining", [True, False])
+@pytest.mark.parametrize("stage", ["DATA", "."])
 async def test_what_is_under_way_finishes_and_nothing_else_begins(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: OutboxFile, script: Script, relay: ScriptedRelay, stage: str, pipelining: bool
 ) -> None:
-    """Who waits for the reply to the dot gets it; who was next goes back, and is not charged."""
+    """Who has the connection is answered; who was next, also in line behind it on the same one,
+    goes back, and is not charged.
+    """
     go_on = asyncio.Event()
-    script.on(".").wait_for(go_on)
+    script.on(stage).wait_for(go_on)
+    keys = leading_to(relay, connections=1, pipelining=pipelining)
     with Operator(outbox.url) as operator:
-        async with running(
-            outbox, {"main": leading_to(relay, connections=1, pipelining=False)}, daemon=SLOW
-        ) as daemon:
+        async with running(outbox, {"main": keys}, daemon=SLOW) as daemon:
             outbox.put_all([outbox.draft(one) for one in (ANN, BOB, CEE)])
-            await relay.saw(".")
+            await relay.saw(stage)
+            await daemon.until(lambda: daemon.parts.dispatcher.in_flight > 1)
+            await daemon.rounds()
             operator.pause("main")
             await daemon.until(lambda: bool(daemon.parts.routing.pauses))
+            await daemon.until(lambda: daemon.parts.dispatcher.in_flight == 1)
             go_on.set()
             await daemon.until_states(sent=1, queued=2)
             assert outbox.value("SELECT sum(attempts) FROM mailqueue_recipients") == 1
+            assert outbox.relay("main")["breaker"] == "closed"
             operator.resume("main")
             await daemon.until_states(sent=3)
+    assert [len(taken.recipients) for taken in relay.ledger.accepted] == [1, 1, 1]
+
+
+async def test_a_session_that_was_being_opened_carries_nothing_after_a_pause(
+    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+) -> None:
+    """The pause came before MAIL, so no MAIL comes; and no trouble is seen in it."""
+    go_on = asyncio.Event()
+    script.on("CONNECT").wait_for(go_on)
+    with Operator(outbox.url) as operator:
+        async with running(
+            outbox, {"main": leading_to(relay, connections=1)}, daemon=SLOW
+        ) as daemon:
+            outbox.put(ANN)
+            await relay.saw("CONNECT")
+            operator.pause("main")
+            await daemon.until(lambda: bool(daemon.parts.routing.pauses))
+            await daemon.rounds()
+            go_on.set()
+            await daemon.until_states(queued=1)
+            assert relay.ledger.seen["MAIL"] == 0
+            assert outbox.value("SELECT sum(attempts) FROM mailqueue_recipients") == 0
+            operator.resume("main")
+            await daemon.until_states(sent=1)
 
 
 async def test_a_pause_ends_by_itself(
