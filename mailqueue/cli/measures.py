@@ -18,6 +18,7 @@ from mailqueue.outbox.checkpoint import log_size
 from mailqueue.outbox.due import oldest
 from mailqueue.outbox.location import opened_path
 from mailqueue.outbox.pulse import beating, pulses
+from mailqueue.outbox.refused import refused
 from mailqueue.outbox.relays import RelayRow
 from mailqueue.outbox.tables import attempts
 from mailqueue.outbox.traffic import traffic
@@ -71,14 +72,15 @@ def _oldest(connection: Connection, now: int) -> Reading:
 
 
 def _failed(connection: Connection, since: int, window: float) -> Reading:
-    ended = failed = 0
-    for one in traffic(connection, since=since).values():
-        ended += one.ended
-        failed += one.failed + one.expired
-    share = 100 * failed / ended if ended >= FEW else 0.0
-    said = f"{failed} of {ended} recipients failed in {duration(window)}"
+    found = refused(connection, since=since)
+    sent = sum(one.sent for one in traffic(connection, since=since).values())
+    ended = sent + found.failed
+    share = 100 * found.failed / ended if ended >= FEW else 0.0
+    said = f"{found.failed} of {ended} recipients failed in {duration(window)}"
     if 0 < ended < FEW:
         said += ", too few to judge by"
+    if found.mended:
+        said += f"; {found.mended} others failed and have begun anew"
     return Reading("failed", share, said, f"reasons --outcome fail --since {window:.0f}s")
 
 

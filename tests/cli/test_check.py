@@ -54,9 +54,9 @@ def _troubled(engine: Engine, trouble: str) -> None:
             case "oldest":
                 rows.add_message(connection, recipient={"due_at": now - 20 * MINUTE})
             case "failed":
-                (one,) = rows.recipient_ids(connection, rows.add_message(
-                    connection, recipient={"due_at": now + 99 * MINUTE}))  # fmt: skip
-                for verdict in ["sent"] * 17 + ["fail"] * 3:
+                for state, verdict in [("sent", "sent")] * 17 + [("failed", "fail")] * 3:
+                    message = rows.add_message(connection, recipient={"state": state})
+                    (one,) = rows.recipient_ids(connection, message)
                     rows.add_attempt(connection, one, verdict=verdict, ended_at=now)
             case "doubt":
                 (one,) = rows.recipient_ids(connection, rows.add_message(
@@ -110,12 +110,23 @@ def test_few_failures_say_nothing(invoke: Invoke, well: Engine, url: str) -> Non
     """One refusal of one mail is a hundred percent, and no reason to wake anybody."""
     now = SystemClock().now()
     with well.begin() as connection:
-        due = {"due_at": now + 99 * MINUTE}
-        (one,) = rows.recipient_ids(connection, rows.add_message(connection, recipient=due))
+        failed = {"state": "failed"}
+        (one,) = rows.recipient_ids(connection, rows.add_message(connection, recipient=failed))
         rows.add_attempt(connection, one, verdict="fail", ended_at=now)
     status, lines = _check(invoke, url)
     assert status == 0
     assert any("1 of 1 recipients failed in 1h, too few to judge by" in line for line in lines)
+
+
+def test_what_is_mended_alarms_no_longer(invoke: Invoke, well: Engine, url: str) -> None:
+    """Refusals that somebody has let begin anew are told, and counted no more."""
+    _troubled(well, "failed")
+    assert _check(invoke, url)[0] == 1
+    assert invoke("retry", "--state", "failed", "--yes", "--database", url).exit_code == 0
+    status, lines = _check(invoke, url)
+    assert status == 0
+    said = "0 of 17 recipients failed in 1h; 3 others failed and have begun anew"
+    assert any(said in line for line in lines)
 
 
 @pytest.mark.usefixtures("well")
