@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Engine
 
 from mailqueue.outbox.backup import BackupError, backup
 from mailqueue.outbox.engine import read_engine
-from tests.support.rows import add_message
+from mailqueue.outbox.workers import Worker, known, register
+from tests.support.rows import NOW, add_message
 
 
 @pytest.fixture
@@ -42,6 +43,21 @@ def test_a_copy_is_whole_and_by_itself(reading: Connection, tmp_path: Path) -> N
     assert addresses(target) == ["anna@example.net", "bob@example.net"]
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert os.listdir(target.parent) == ["monday.db"]
+
+
+def test_no_daemon_works_on_a_copy(reading: Connection, engine: Engine, tmp_path: Path) -> None:
+    """Whoever restores it hears of no daemon that never ran there; the leases are as they were."""
+    with engine.begin() as connection:
+        register(connection, Worker("w1", "mx", 77, "1.0", NOW, NOW))
+        add_message(connection, recipient={"state": "sending", "worker": "w1"})
+    reading.rollback()
+    backup(reading, tmp_path / "copy.db")
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        assert copy.execute("SELECT count(*) FROM mailqueue_workers").fetchone() == (0,)
+        leased = copy.execute("SELECT worker FROM mailqueue_recipients WHERE state = 'sending'")
+        assert leased.fetchall() == [("w1",)]
+    with engine.begin() as connection:
+        assert [one.id for one in known(connection)] == ["w1"]
 
 
 def test_what_is_written_meanwhile_is_in_the_next(
