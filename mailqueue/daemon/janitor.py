@@ -31,7 +31,6 @@ from mailqueue.outbox.checkpoint import Checkpoint, log_size
 from mailqueue.outbox.locks import clear, is_dead, is_locked
 from mailqueue.outbox.prune import Pruned as Batch
 from mailqueue.outbox.prune import Retention, prune, reclaim
-from mailqueue.outbox.record import Result
 from mailqueue.outbox.workers import forget, known, remove
 
 PRUNE_BATCHES = 20
@@ -242,7 +241,5 @@ class Janitor(Service):
         return prune(connection, retention, after=self._pruned_to)
 
 
-def _reaped(result: Result) -> LeaseReaped:
-    return LeaseReaped(
-        result.lease.recipient, result.lease.address, result.trial.worker, result.decision
-    )
+def _reaped(result: reap.Reaped) -> LeaseReaped:
+    return LeaseReaped(result.message, result.lease.address, result.trial.worker, result.decision)

@@ -122,7 +122,7 @@ class Reception:
         for result in results:
             address = result.lease.address
             if id(result) in late:
-                self._emit(ResultRefused(address, result.trial.relay, result.decision))
+                self._emit(ResultRefused(message.id, address, result.trial.relay, result.decision))
                 continue
             delay = (result.trial.ended_at - message.enqueued_at) / 1e6
             self._emit(

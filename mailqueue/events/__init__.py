@@ -36,7 +36,7 @@ class RecipientExpired:
 class LeaseReaped:
     """A lease ran out, or its worker is dead, and the recipient was settled without it."""
 
-    recipient_row: int
+    message: int
     recipient: str
     worker: str
     decision: Decision
@@ -46,6 +46,7 @@ class LeaseReaped:
 class ResultRefused:
     """A result came after its lease had gone to somebody else; it changed nothing."""
 
+    message: int
     recipient: str
     relay: str
     decision: Decision

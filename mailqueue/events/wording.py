@@ -224,25 +224,28 @@ def _space(event: events.DiskLow | events.LogPinned) -> Line:
 
 
 def _housekeeping(event: events.Event) -> Line:
+    fields: dict[str, object]
     match event:
         case events.RecipientExpired(message, recipient, relay):
             text = f"{message}: to=<{recipient}>, relay={relay}, dsn=4.4.7, status=expired"
-            fields: dict[str, object] = {"message": message, "to": recipient, "relay": relay}
-            return Line(logging.INFO, text, fields | {"status": "expired"})
-        case events.LeaseReaped(row, recipient, worker, decision):
+            fields = {"message": message, "to": recipient, "relay": relay, "status": "expired"}
+            return Line(logging.INFO, text, fields)
+        case events.LeaseReaped(message, recipient, worker, decision):
             status = _STATUS[decision.event]
             text = (
-                f"to=<{recipient}>: the lease of worker {worker} ended without a result, "
-                f"status={status} ({decision.verdict.rule.explanation})"
+                f"{message}: to=<{recipient}>, status={status}: the lease of worker {worker} ended "
+                f"without a result ({decision.verdict.rule.explanation})"
             )
-            return Line(logging.WARNING, text, {"recipient_row": row, "worker": worker})
-        case events.ResultRefused(recipient, relay, decision):
+            fields = {"message": message, "to": recipient, "worker": worker, "status": status}
+            return Line(logging.WARNING, text, fields)
+        case events.ResultRefused(message, recipient, relay, decision):
             answer = str(decision.finding.evidence.answer)
             text = (
-                f"to=<{recipient}>, relay={relay}: the lease had ended before this reply "
-                f"came, nothing was changed ({answer})"
+                f"{message}: to=<{recipient}>, relay={relay}: the lease had ended before this "
+                f"reply came, nothing was changed ({answer})"
             )
-            return Line(logging.WARNING, text, {"to": recipient, "relay": relay})
+            fields = {"message": message, "to": recipient, "relay": relay}
+            return Line(logging.WARNING, text, fields)
         case events.Pruned(contents, messages):
             text = f"pruned {contents} contents and {messages} messages past their retention"
             return Line(logging.INFO, text, {"contents": contents, "messages": messages})

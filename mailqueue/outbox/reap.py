@@ -29,6 +29,13 @@ Policies = Callable[[str], Backoff]
 """The backoff of the relay of this name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reaped(Result):
+    """What became of a lease without its worker, and of which message it was."""
+
+    message: int
+
+
 def reap(
     connection: Connection,
     policies: Policies,
@@ -37,7 +44,7 @@ def reap(
     jitter: Callable[[], float],
     dead_workers: Collection[str] = (),
     spared: Collection[int] = (),
-) -> list[Result]:
+) -> list[Reaped]:
     """Settle up to `BATCH` leases that ran out by ``now`` or belong to ``dead_workers``.
 
     ``spared`` are messages that the asking worker itself is sending: if their leases seem to
@@ -62,6 +69,7 @@ def _orphans(dead_workers: Collection[str], spared: Collection[int]) -> Any:
     return (
         select(
             columns.id,
+            columns.message_id,
             columns.address,
             columns.lease,
             columns.worker,
@@ -79,7 +87,7 @@ def _orphans(dead_workers: Collection[str], spared: Collection[int]) -> Any:
     )
 
 
-def _result(row: Row[Any], policy: Backoff, *, now: int, jitter: float) -> Result:
+def _result(row: Row[Any], policy: Backoff, *, now: int, jitter: float) -> Reaped:
     on_doubt = OnDoubt(row.on_doubt)
     history = History(row.lifetime_from, row.attempts, row.expires_at)
     known_unsent = on_doubt is OnDoubt.HOLD and row.dot_at is None
@@ -89,7 +97,8 @@ def _result(row: Row[Any], policy: Backoff, *, now: int, jitter: float) -> Resul
         # The silence is ours and not the relay's, whom nobody should suspect because of it.
         decision = replace(decision, verdict=replace(decision.verdict, rule=Rule.LEASE_EXPIRED))
     trial = Trial(row.worker or "", row.relay, started_at=row.dot_at or now, ended_at=now)
-    return Result(Lease(row.id, row.address, row.lease, history), decision, trial)
+    lease = Lease(row.id, row.address, row.lease, history)
+    return Reaped(lease, decision, trial, message=row.message_id)
 
 
 _UNSENT = Finding(Evidence(Stage.DATA, NoReply(NoReplyKind.ABANDONED, "the worker died")))

@@ -44,7 +44,7 @@ async def test_a_lease_that_ran_out_is_settled_and_told(wired: Wired) -> None:
     await wired.janitor().settle()
     assert states(wired.path) == ["deferred"]
     (event,) = wired.told.of(LeaseReaped)
-    assert (event.worker, event.recipient) == ("dead", "anna@example.net")
+    assert (event.message, event.worker, event.recipient) == (1, "dead", "anna@example.net")
     assert event.decision.verdict.rule is Rule.LEASE_EXPIRED
     assert await wired.dispatcher.wake.wait(0.0)
 

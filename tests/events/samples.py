@@ -36,8 +36,8 @@ def answered(
 ALL: tuple[events.Event, ...] = (
     answered(decision(ACCEPTED)),
     events.RecipientExpired(1, "anna@example.net", "main"),
-    events.LeaseReaped(1, "anna@example.net", "w1", decision(SILENCE)),
-    events.ResultRefused("anna@example.net", "main", decision(DEFERRED)),
+    events.LeaseReaped(4711, "anna@example.net", "w1", decision(SILENCE)),
+    events.ResultRefused(4711, "anna@example.net", "main", decision(DEFERRED)),
     events.RelayPaused("main", UNREACHABLE, 30.0),
     events.RelayResumed("main", 90.0),
     events.PipeliningSuspended("main", 3600.0),

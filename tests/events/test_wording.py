@@ -133,6 +133,16 @@ def test_hostile_text_stays_one_printable_line(event: events.Event, text: str) -
     assert word(dressed(event, text)).text.isprintable()
 
 
+@pytest.mark.parametrize(
+    "event", [one for one in ALL if hasattr(one, "recipient")], ids=lambda one: type(one).__name__
+)
+def test_who_is_named_is_named_with_the_message(event: events.Event) -> None:
+    """A line about a recipient begins with its message, so that `mailqueue show` tells the rest."""
+    line = word(event)
+    assert line.text.startswith(f"{line.fields['message']}: to=<anna@example.net>, ")
+    assert line.fields["to"] == "anna@example.net"
+
+
 def test_the_lines_of_a_reply_are_told_apart() -> None:
     """All of a reply of several lines is in the log."""
     line = word(answered(decision(Evidence(Stage.RCPT, Reply(550, "no\nnever")))))

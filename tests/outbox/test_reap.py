@@ -11,8 +11,7 @@ from mailqueue.mail.lifecycle import State
 from mailqueue.mail.rule import Rule
 from mailqueue.mail.schedule import Backoff
 from mailqueue.outbox import reap as reaping
-from mailqueue.outbox.reap import expire, live_relays, reap
-from mailqueue.outbox.record import Result
+from mailqueue.outbox.reap import Reaped, expire, live_relays, reap
 from mailqueue.outbox.tables import recipients
 from tests.support.leases import LEASE, POLICY, WORKER, attempts_of, row_of, take, take_one
 from tests.support.rows import NOW, SECOND, add_message, recipient_ids
@@ -26,7 +25,7 @@ def policy_of(_relay: str) -> Backoff:
     return POLICY
 
 
-def reaped(connection: Connection, *, now: int = LATER, **options: Any) -> list[Result]:
+def reaped(connection: Connection, *, now: int = LATER, **options: Any) -> list[Reaped]:
     """Reap as the janitor does, without chance."""
     return reap(connection, policy_of, now=now, jitter=lambda: 0.0, **options)
 
@@ -49,6 +48,7 @@ def test_a_lease_that_ran_out_is_doubt_on_record(connection: Connection) -> None
     assert (attempt.verdict, attempt.rule) == ("in-doubt", str(Rule.LEASE_EXPIRED))
     assert (attempt.worker, attempt.ended_at) == (WORKER, LATER)
     assert result.decision.verdict.rule is Rule.LEASE_EXPIRED
+    assert result.message == row.message_id
 
 
 def test_a_lease_that_runs_is_left_alone(connection: Connection) -> None:
