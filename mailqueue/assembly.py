@@ -12,6 +12,7 @@ from mailqueue.daemon.dispatcher import Dispatcher, Pace
 from mailqueue.daemon.herald import Herald
 from mailqueue.daemon.janitor import DiskFloor, Janitor, Upkeep, floor_of
 from mailqueue.daemon.keeper import Keeper
+from mailqueue.daemon.listener import Listener
 from mailqueue.daemon.pauses import Pauses
 from mailqueue.daemon.reception import Reception
 from mailqueue.daemon.recorder import Recorder
@@ -25,6 +26,9 @@ from mailqueue.outbox.location import database_path
 from mailqueue.outbox.locks import WorkerLock
 from mailqueue.smtp.pool import Pool
 from mailqueue.smtp.relay import Relay
+
+_POLL_JITTER = 0.2
+"""Daemons on many hosts are woken by one NOTIFY, and are not to look again all at once."""
 
 
 def assemble(
@@ -93,6 +97,7 @@ def _parts(config: Config, clock: Clock, emit: Emit) -> Parts:
         notifier=notifier,
         lock=None if path is None else WorkerLock(path, worker),
         doorbell=None if path is None else Doorbell(path, worker),
+        listener=_listener(config, path, clock, emit),
     )
 
 
@@ -105,9 +110,19 @@ def _routing(config: Config, clock: Clock, emit: Emit) -> Routing:
     return routing
 
 
+def _listener(config: Config, path: Path | None, clock: Clock, emit: Emit) -> Listener | None:
+    if path is not None or not config.database.notify:
+        return None
+    return Listener(config.database.url, clock=clock, emit=emit)
+
+
 def _pace(config: Config) -> Pace:
-    daemon = config.daemon
-    return Pace(deliveries=daemon.deliveries, poll=daemon.poll, poll_max=daemon.poll_max)
+    daemon, database = config.daemon, config.database
+    if database_path(database.url) is not None:
+        return Pace(deliveries=daemon.deliveries, poll=daemon.poll, poll_max=daemon.poll_max)
+    # Where nobody rings, mail is found by looking, so the pause between two looks does not grow.
+    poll_max = daemon.poll_max if database.notify else daemon.poll
+    return Pace(daemon.deliveries, daemon.poll, poll_max, jitter=_POLL_JITTER)
 
 
 def _upkeep(config: Config, path: Path | None) -> Upkeep:

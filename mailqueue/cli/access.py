@@ -60,6 +60,7 @@ class Access:
         return Operator(
             self.url,
             busy_timeout=self.busy_timeout,
+            notify=self.config is None or self.config.database.notify,
             relays=self.relays,
             default_relay=self.default_relay,
         )

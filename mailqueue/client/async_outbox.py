@@ -55,10 +55,14 @@ class AsyncOutbox:
         limits: Limits | None = None,
         clock: Clock | None = None,
         busy_timeout: float = BUSY_TIMEOUT,
+        notify: bool = True,
     ) -> None:
         self._access = AsyncAccess(place, busy_timeout)
         self._producer = Producer(
-            self._access.url, limits=limits or Limits(), clock=clock or SystemClock()
+            self._access.url,
+            limits=limits or Limits(),
+            clock=clock or SystemClock(),
+            notify=notify,
         )
         write = self._access.write
         self._writer = Writer(write, self._producer) if isinstance(write, Engine) else None
@@ -67,7 +71,13 @@ class AsyncOutbox:
     def from_config(cls, path: Path | str | None = None, *, clock: Clock | None = None) -> Self:
         """Return the outbox that the configuration names, as `Outbox.from_config` does."""
         database, limits = read_configuration(path)
-        return cls(database.url, limits=limits, clock=clock, busy_timeout=database.busy_timeout)
+        return cls(
+            database.url,
+            limits=limits,
+            clock=clock,
+            busy_timeout=database.busy_timeout,
+            notify=database.notify,
+        )
 
     async def enqueue(
         self,

@@ -35,7 +35,8 @@ class Outbox:
     ``place``: the outbox's URL (``sqlite:///outbox.db``) or the `pathlib.Path` of its file, or
     the application's own `sqlalchemy.Engine` where the tables stand in its database. A SQLite
     file that does not exist, or is empty, becomes an outbox at the first use. ``limits``: what
-    it takes on; those of the configuration bind an outbox of `from_config` only.
+    it takes on; those of the configuration bind an outbox of `from_config` only. ``notify``: on
+    PostgreSQL, whether commits wake the daemon by NOTIFY.
 
     Threads may share one. After a fork the child opens connections of its own; an engine of the
     application's is to be treated as SQLAlchemy says. `close`, or ``with``, gives the
@@ -54,10 +55,14 @@ class Outbox:
         limits: Limits | None = None,
         clock: Clock | None = None,
         busy_timeout: float = BUSY_TIMEOUT,
+        notify: bool = True,
     ) -> None:
         self._access = Access(place, busy_timeout)
         self._producer = Producer(
-            self._access.url, limits=limits or Limits(), clock=clock or SystemClock()
+            self._access.url,
+            limits=limits or Limits(),
+            clock=clock or SystemClock(),
+            notify=notify,
         )
 
     @classmethod
@@ -69,7 +74,13 @@ class Outbox:
         `ConfigError`.
         """
         database, limits = read_configuration(path)
-        return cls(database.url, limits=limits, clock=clock, busy_timeout=database.busy_timeout)
+        return cls(
+            database.url,
+            limits=limits,
+            clock=clock,
+            busy_timeout=database.busy_timeout,
+            notify=database.notify,
+        )
 
     def enqueue(
         self,
@@ -150,7 +161,7 @@ class Outbox:
     def _store(self, drafts: list[Draft], connection: Transaction | None) -> list[Receipt]:
         if not drafts:
             return []
-        if connection is None and self._access.is_own:
+        if connection is None and self._access.is_own and self._producer.path is not None:
             receipts = self._store_in_own(drafts)
         else:
             receipts = self._do(

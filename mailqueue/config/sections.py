@@ -24,6 +24,8 @@ class DatabaseSettings(Section):
     """May hold a password; not shown by repr() and masked in JSON."""
     busy_timeout: DurationOrZero = 10.0
     """Seconds to wait for another writer."""
+    notify: bool = True
+    """PostgreSQL: whether commits wake the daemon by NOTIFY; otherwise it looks every ``poll``."""
 
 
 class DaemonSettings(Section):

@@ -29,11 +29,19 @@ OCTETS_IN_FLIGHT = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How the dispatcher waits (seconds), and how many deliveries it runs at once."""
+    """How the dispatcher waits (seconds), and how many deliveries it runs at once.
+
+    ``jitter``: the part of a wait that is left to chance.
+    """
 
     deliveries: int
     poll: float
     poll_max: float
+    jitter: float = 0.0
+
+    def jittered(self, seconds: float, clock: Clock) -> float:
+        """Return ``seconds``, less a random part of up to ``jitter`` of them."""
+        return seconds * (1 - self.jitter * clock.random()) if self.jitter else seconds
 
 
 class Dispatcher(Service):
@@ -103,7 +111,8 @@ class Dispatcher(Service):
             self._poll = self.pace.poll
             return 0.0
         self._poll = min(self._poll * 1.5, self.pace.poll_max)
-        return self._until_probe(self._until(haul.next_due, self._poll))
+        wait = self.pace.jittered(self._poll, self._clock)
+        return self._until_probe(self._until(haul.next_due, wait))
 
     def _plan(self) -> Plan:
         for route in self.routing.routes:

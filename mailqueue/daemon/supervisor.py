@@ -20,6 +20,7 @@ from mailqueue.daemon.dispatcher import Dispatcher
 from mailqueue.daemon.herald import Herald
 from mailqueue.daemon.janitor import Janitor
 from mailqueue.daemon.keeper import Keeper
+from mailqueue.daemon.listener import Listener
 from mailqueue.daemon.pauses import Pauses
 from mailqueue.daemon.recorder import Recorder
 from mailqueue.daemon.routing import Routing
@@ -59,6 +60,7 @@ class Parts:
     notifier: Notifier
     lock: WorkerLock | None
     doorbell: Doorbell | None
+    listener: Listener | None
 
 
 class Supervisor:
@@ -165,6 +167,9 @@ class Supervisor:
             # Without it producers are heard a poll later, and that is all.
             with contextlib.suppress(OSError):
                 parts.doorbell.start(self._rung)
+        if parts.listener is not None:
+            parts.listener.heard = self._rung
+            parts.listener.start()
         for part in (parts.pauses, parts.keeper, parts.dispatcher, parts.janitor, parts.herald):
             part.start()
         parts.notifier.ready()
@@ -258,6 +263,8 @@ class Supervisor:
         await asyncio.gather(*(route.pool.close() for route in parts.routing.routes))
         if parts.doorbell is not None:
             parts.doorbell.stop()
+        if parts.listener is not None:
+            await parts.listener.stop()
         for part in (parts.recorder, parts.pauses, parts.janitor, parts.herald, parts.keeper):
             await part.abort()
         await parts.database.close()

@@ -8,6 +8,7 @@ from os import PathLike
 
 from sqlalchemy import URL, Connection, Engine
 
+from mailqueue.outbox.doorbell import ring_after_commit
 from mailqueue.outbox.engine import read_engine, write_engine
 from mailqueue.outbox.faults import translating
 from mailqueue.outbox.location import database_path, parse_url
@@ -17,7 +18,10 @@ from mailqueue.outbox.schema import check
 class Access:
     """The engines of an operator: made for a URL or a path, or an application's to write with."""
 
-    def __init__(self, place: str | URL | PathLike[str] | Engine, busy_timeout: float) -> None:
+    def __init__(
+        self, place: str | URL | PathLike[str] | Engine, busy_timeout: float, *, notify: bool = True
+    ) -> None:
+        self._notify = notify
         self._own: list[Engine] = []
         if isinstance(place, Engine):
             self._writer = place
@@ -50,6 +54,11 @@ class Access:
         with translating(self._reader.url, reading=True), self._reader.begin() as connection:
             check(connection)
             yield connection
+
+    def ring_after_commit(self, connection: Connection) -> None:
+        """Wake the daemons when the transaction of ``connection`` is committed."""
+        if self._notify or connection.dialect.name != "postgresql":
+            ring_after_commit(connection)
 
     def close(self) -> None:
         """Close the connections, but those of an application's engine."""

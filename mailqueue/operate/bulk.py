@@ -16,7 +16,6 @@ from mailqueue.operate.access import Access
 from mailqueue.operate.stride import Stride
 from mailqueue.outbox.acts import Selection
 from mailqueue.outbox.bulk import Decision, Tally, applicable, chosen, move, tally
-from mailqueue.outbox.doorbell import ring_after_commit
 from mailqueue.outbox.filter import Filter, condition
 from mailqueue.outbox.lookup import Listed, listing
 from mailqueue.outbox.relays import default_of, load
@@ -106,7 +105,7 @@ class Choice:
         asked = self._clock.monotonic()
         with self._access.writing() as connection:
             begun = self._clock.monotonic()
-            ring_after_commit(connection)
+            self._access.ring_after_commit(connection)
             now = self._clock.now()
             count = move(connection, part, self._selection, self._decision, now=now)
         return count, begun - asked, self._clock.monotonic() - begun

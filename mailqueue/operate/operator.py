@@ -20,7 +20,6 @@ from mailqueue.operate.bulk import Bulk
 from mailqueue.operate.relays import RelayStanding, known, standings
 from mailqueue.outbox.acts import Act, act
 from mailqueue.outbox.bulk import Tally
-from mailqueue.outbox.doorbell import ring_after_commit
 from mailqueue.outbox.engine import BUSY_TIMEOUT
 from mailqueue.outbox.filter import Filter, condition
 from mailqueue.outbox.pauses import Pause, pause, resume
@@ -39,7 +38,8 @@ class Operator:
 
     ``actor`` is the name that stands on record with each decision; by default the login name.
     ``relays`` and ``default_relay`` are the names that a configuration has, for as long as no
-    daemon has written them into the outbox.
+    daemon has written them into the outbox. ``notify``: on PostgreSQL, whether commits wake the
+    daemon by NOTIFY.
 
     The verbs for one message take its number, and ``recipient`` where only one address of it is
     meant (or several, with ``*``); they return an act for each recipient concerned, with the
@@ -55,10 +55,11 @@ class Operator:
         actor: str | None = None,
         clock: Clock | None = None,
         busy_timeout: float = BUSY_TIMEOUT,
+        notify: bool = True,
         relays: Collection[str] = (),
         default_relay: str | None = None,
     ) -> None:
-        self._access = Access(place, busy_timeout)
+        self._access = Access(place, busy_timeout, notify=notify)
         self._actor = actor or login_name()
         self._clock = clock or SystemClock()
         self._relays = relays
@@ -110,14 +111,14 @@ class Operator:
         with self._access.writing() as connection:
             name = known(connection, relay, self._relays, default=self._default_relay)
             pause(connection, name, decided)
-            ring_after_commit(connection)
+            self._access.ring_after_commit(connection)
         return decided
 
     def resume(self, relay: str) -> bool:
         """End the pause of ``relay``; returns whether it was paused. Raises like `pause`."""
         with self._access.writing() as connection:
             name = known(connection, relay, self._relays, default=self._default_relay)
-            ring_after_commit(connection)
+            self._access.ring_after_commit(connection)
             return resume(connection, name, now=self._clock.now())
 
     def relays(self) -> list[RelayStanding]:
@@ -164,7 +165,7 @@ class Operator:
                 reason=reason,
                 now=now,
             )
-            ring_after_commit(connection)
+            self._access.ring_after_commit(connection)
         return acts
 
 

@@ -19,6 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from mailqueue.outbox.bells import KIND, address_of, ring_bells
 from mailqueue.outbox.location import opened_path, sidecar
+from mailqueue.outbox.notify import notify_at_commit
 
 MODE = 0o660
 """Whoever may write the database may ring."""
@@ -103,9 +104,12 @@ def ring_after_commit(connection: Connection) -> None:
 
     SQLAlchemy announces a commit before it is made, and a daemon woken then would see
     nothing and go back to sleep. So the ring comes with the first thing to happen after
-    it: the connection goes back to its pool, or begins another transaction. Does nothing
-    for a database that is not a SQLite file.
+    it: the connection goes back to its pool, or begins another transaction. On PostgreSQL
+    the commit itself rings (see `mailqueue.outbox.notify`). Does nothing for other databases.
     """
+    if connection.dialect.name == "postgresql":
+        notify_at_commit(connection)
+        return
     path = opened_path(connection)
     if path is not None:
         _watch(connection.engine)
