@@ -81,7 +81,7 @@ async def running(
 def states(url: str) -> Counter[str]:
     """Return how many recipients are in each state."""
     rows = query(url, "SELECT state, count(*) FROM mailqueue_recipients GROUP BY state")
-    return Counter({state: count for state, count in rows})
+    return Counter({row[0]: row[1] for row in rows})
 
 
 def query(url: str, sql: str, **values: Any) -> list[Any]:
