@@ -12,7 +12,6 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from mailqueue.errors import MailqueueError
-from mailqueue.outbox.tables import workers
 
 COPY_MODE: Final = 0o600
 """The copy holds every mail, and belongs to nobody but who made it."""
@@ -34,8 +33,9 @@ def backup(connection: Connection, target: Path, *, progress: Progress | None = 
     begins anew whenever somebody writes, unless the one who copies has a snapshot open, and
     with a busy daemon it would never end. The log grows meanwhile by what is written. The
     copy gets its name only once it is whole, has passed SQLite's own check and is on the disk; it
-    is one file, without a log beside it, and lists no worker: those of the outbox would be taken for
-    workers of the copy, once somebody restores it. Raises `BackupError`, also where ``target`` exists.
+    is one file, without a log beside it, and lists no worker: once somebody restores it, those of
+    the outbox would be taken for workers of the copy. Raises `BackupError`, also where ``target``
+    exists.
     """
     if connection.dialect.name != "sqlite":
         raise BackupError("this copies SQLite files; for PostgreSQL use pg_dump")
@@ -74,7 +74,7 @@ def _copy(source: Any, partial: Path, progress: Progress | None) -> None:
         # A file by itself: whoever opens a copy in WAL mode would make two more beside it.
         copy.execute("PRAGMA journal_mode=DELETE")
         # Nobody works on it; what they hold on lease runs out at its time.
-        copy.execute(f"DELETE FROM {workers.name}")
+        copy.execute("DELETE FROM mailqueue_workers")
 
 
 def _check(partial: Path) -> None:
