@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from mailqueue.cli.access import Access, takes_outbox
-from mailqueue.cli.deciding import Manner
+from mailqueue.cli.deciding import SENDING, Manner
 from mailqueue.cli.exits import Exit, Failure
 from mailqueue.cli.filters import EPILOG, STATE, made, takes_filter
 from mailqueue.cli.output import one_line
 from mailqueue.mail.lifecycle import Event
 
 if TYPE_CHECKING:
+    from mailqueue.cli.waiting import Surroundings
     from mailqueue.operate import Operator
     from mailqueue.outbox.acts import Act
 
@@ -48,8 +49,9 @@ def retry(access: Access, **wanted: Any) -> None:
 
     Tries at once, with a new lifetime, also recipients that failed, expired or were cancelled:
     those of the messages named, or of a --state that is named. By another filter only those that
-    wait. Who was sent to, or is being sent to, is left alone. Exits with 69 if no recipient of the
-    messages named could be retried.
+    wait. Who was sent to, or is being sent to, is left alone. One with an attempt in doubt may be
+    sent to twice, and how many those are is said. Exits with 69 if no recipient of the messages
+    named could be retried.
     """
     _decide(Event.RETRY, access, **wanted)
 
@@ -116,12 +118,21 @@ def _decide(
     numbers = _numbers(access, ids)
     with access.operator() as operator:
         if not ids:
-            decide(operator, event, Filter() if everybody else made(wanted), how)
+            chosen = Filter() if everybody else made(wanted)
+            decide(operator, event, chosen, how, around=_around(access))
         elif how.dry_run:
-            decide(operator, event, made({**wanted, "message": numbers}), how)
+            chosen = made({**wanted, "message": numbers})
+            decide(operator, event, chosen, how, around=_around(access))
         else:
             acts = _acts(operator, event, access=access, numbers=numbers, wanted=wanted, how=how)
-            _report(acts, how)
+            _report(event, acts, how)
+
+
+def _around(access: Access) -> Surroundings:
+    from mailqueue.cli.around import surroundings
+
+    with access.reading() as connection:
+        return surroundings(connection, access)
 
 
 _HARMLESS = (Event.RETRY, Event.HOLD, Event.RELEASE)
@@ -184,18 +195,23 @@ def _miss(access: Access, message: int, recipient: str | None) -> NoReturn:
     raise Failure(f"message {message} is not for {recipient}; it is for: {known}", Exit.NO_INPUT)
 
 
-def _report(acts: Sequence[Act], how: Manner) -> None:
-    for line in _json(acts) if how.as_json else told(acts):
+def _report(event: Event, acts: Sequence[Act], how: Manner) -> None:
+    for line in _json(acts) if how.as_json else told(acts, is_sending=event in SENDING):
         click.echo(line)
     if all(act.after is None for act in acts):
         raise click.exceptions.Exit(Exit.UNAVAILABLE)
 
 
-def told(acts: Iterable[Act]) -> Iterator[str]:
-    """Yield a line for each recipient: what was done, or why nothing was."""
+def told(acts: Iterable[Act], *, is_sending: bool = False) -> Iterator[str]:
+    """Yield a line for each recipient: what was done, or why nothing was.
+
+    ``is_sending``: whether it lets mail go, of which some may have been sent already.
+    """
     for act in acts:
         done = f"left alone: {act.refused}" if act.after is None else f"{act.before} to {act.after}"
-        yield f"{one_line(act.address)}: {done}"
+        is_doubtful = is_sending and act.after is not None and act.doubts
+        doubt = "; an attempt is in doubt, so it may be sent to twice" if is_doubtful else ""
+        yield f"{one_line(act.address)}: {done}{doubt}"
 
 
 def _json(acts: Iterable[Act]) -> Iterator[str]:
@@ -207,5 +223,6 @@ def _json(acts: Iterable[Act]) -> Iterator[str]:
                 "from": str(act.before),
                 "to": None if act.after is None else str(act.after),
                 "refused": act.refused or None,
+                "doubts": act.doubts,
             }
         )

@@ -13,14 +13,10 @@ from mailqueue.outbox.tables import DEFAULT_RELAY
 
 
 def surroundings(connection: Connection, access: Access) -> Surroundings:
-    """Return the relays as the daemon shows them, and the time."""
-    return Surroundings(relays.load(connection), access.default_relay, now=SystemClock().now())
-
-
-def relay_name(name: str, around: Surroundings) -> str:
-    """Return the relay that takes mail of this name, as far as it is known; else the name."""
-    row = around.relay(name)
-    return name if row is None else row.name
+    """Return the relays as the daemon shows them and as they are configured, and the time."""
+    configured = None if access.config is None else access.relays
+    rows, now = relays.load(connection), SystemClock().now()
+    return Surroundings(rows, access.default_relay, now, configured)
 
 
 def backoff(access: Access, name: str) -> Backoff:

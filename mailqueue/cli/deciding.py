@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from mailqueue.errors import OutboxError
 from mailqueue.mail.lifecycle import Event
 
 if TYPE_CHECKING:
+    from mailqueue.cli.waiting import Surroundings
+    from mailqueue.mail.lifecycle import State
     from mailqueue.operate import Choice, Filter, Operator, Step
     from mailqueue.outbox.lookup import Listed
 
@@ -32,6 +35,8 @@ _DONE: Final = {
     Event.RETRY: "retried",
     Event.FAIL_BY_HAND: "failed",
 }
+SENDING: Final = (Event.RELEASE, Event.RETRY)
+"""What lets mail be sent that would not be, or not yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,56 +49,86 @@ class Manner:
     as_json: bool
 
 
-def decide(operator: Operator, event: Event, wanted: Filter, how: Manner) -> None:
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """Whom a decision is about, and the relays that they are for."""
+
+    event: Event
+    choice: Choice
+    around: Surroundings
+
+    @property
+    def by_state_and_relay(self) -> Counter[tuple[State, str]]:
+        """How many in each state for each relay, by the name that the log says too."""
+        found: Counter[tuple[State, str]] = Counter()
+        for (state, name), count in self.choice.tally.by_state_and_relay.items():
+            found[state, self.around.relay_name(name)] += count
+        return found
+
+    @property
+    def may_be_doubled(self) -> int:
+        """How many it lets go that may have been sent to already."""
+        return self.choice.tally.in_doubt if self.event in SENDING else 0
+
+
+def decide(
+    operator: Operator, event: Event, wanted: Filter, how: Manner, *, around: Surroundings
+) -> None:
     """Let ``event`` happen to all whom ``wanted`` selects, once that is confirmed.
 
     Raises `Failure` where nobody can be asked, or where it was ended before its end.
     """
     choice = operator.where(wanted).choose(event, reason=how.reason)
+    meant = Meant(event, choice, around)
     if how.dry_run:
-        _tell(event, choice, how)
+        _tell(meant, how)
         return
     if len(choice) and not how.yes:
-        _confirm(event, choice)
-    _report(event, len(choice), _carry_out(event, choice), how)
+        _confirm(meant)
+    _report(meant, _carry_out(event, choice), how)
 
 
-def _tell(event: Event, choice: Choice, how: Manner) -> None:
+def _tell(meant: Meant, how: Manner) -> None:
     if how.as_json:
-        click.echo(json.dumps({"would": str(event), **_counts(choice)}))
+        click.echo(json.dumps({"would": str(meant.event), **_counts(meant)}))
         return
-    for line in _summary(event, choice):
+    for line in _summary(meant):
         click.echo(line)
 
 
-def _counts(choice: Choice) -> dict[str, Any]:
+def _counts(meant: Meant) -> dict[str, Any]:
+    choice = meant.choice
+    relays: Counter[str] = Counter()
+    for (_, relay), count in sorted(meant.by_state_and_relay.items()):
+        relays[relay] += count
     return {
         "recipients": len(choice),
         "in_doubt": choice.tally.in_doubt,
         "states": {str(state): count for state, count in choice.tally.by_state.items()},
-        "relays": choice.tally.by_relay,
+        "relays": dict(sorted(relays.items())),
         "first": [
             {
                 "message": one.message,
                 "recipient": one.recipient.address,
                 "state": str(one.recipient.state),
-                "relay": one.recipient.relay,
+                "relay": meant.around.relay_name(one.recipient.relay),
             }
             for one in choice.first(SHOWN)
         ],
     }
 
 
-def _summary(event: Event, choice: Choice) -> Iterator[str]:
+def _summary(meant: Meant) -> Iterator[str]:
+    event, choice = meant.event, meant.choice
     yield f"{_people(len(choice))} would be {_DONE[event]}{':' if len(choice) else ''}"
-    for (state, relay), count in sorted(choice.tally.by_state_and_relay.items()):
+    for (state, relay), count in sorted(meant.by_state_and_relay.items()):
         yield f"{count:>9} {state:<9} relay {one_line(relay)}"
     first = choice.first(SHOWN)
     if first:
         yield "the first of them:" if len(choice) > len(first) else "these are:"
     yield from map(_line, first)
-    if choice.tally.in_doubt and event in (Event.RELEASE, Event.RETRY):
-        yield f"{_people(choice.tally.in_doubt)} of them, held in doubt, may be sent to twice"
+    if meant.may_be_doubled:
+        yield doubled(meant.may_be_doubled)
 
 
 def _line(listed: Listed) -> str:
@@ -103,18 +138,24 @@ def _line(listed: Listed) -> str:
     return one_line(" ".join(cells)).rstrip()
 
 
+def doubled(count: int) -> str:
+    """Say of so many that they may have been sent to before."""
+    whom = "1 of them has" if count == 1 else f"{count} of them have"
+    return f"{whom} an attempt in doubt on record, and may be sent to twice"
+
+
 def _people(count: int) -> str:
     return "1 recipient" if count == 1 else f"{count} recipients"
 
 
-def _confirm(event: Event, choice: Choice) -> None:
+def _confirm(meant: Meant) -> None:
     if not sys.stdin.isatty():
         raise Failure(
-            f"{_people(len(choice))} would be {_DONE[event]}; nobody is here to confirm it: say "
-            "--yes to do it, or --dry-run to see who they are",
+            f"{_people(len(meant.choice))} would be {_DONE[meant.event]}; nobody is here to "
+            "confirm it: say --yes to do it, or --dry-run to see who they are",
             Exit.USAGE,
         )
-    for line in _summary(event, choice):
+    for line in _summary(meant):
         click.echo(line, err=True)
     click.confirm("Do it?", abort=True, err=True)
 
@@ -158,14 +199,18 @@ def _asked_to_stop() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _report(event: Event, chosen: int, last: Step, how: Manner) -> None:
+def _report(meant: Meant, last: Step, how: Manner) -> None:
+    chosen, done = len(meant.choice), _DONE[meant.event]
     left_alone = chosen - last.moved
     if how.as_json:
         counts = {"recipients": chosen, "moved": last.moved, "left_alone": left_alone}
-        click.echo(json.dumps({"did": str(event), **counts}))
+        doubts = {"in_doubt": meant.choice.tally.in_doubt}
+        click.echo(json.dumps({"did": str(meant.event), **counts, **doubts}))
         return
     if not chosen:
-        click.echo(f"nobody is to be {_DONE[event]}")
+        click.echo(f"nobody is to be {done}")
         return
     rest = f"; {left_alone} left alone, because they had changed meanwhile" if left_alone else ""
-    click.echo(f"{_people(last.moved)} {_DONE[event]}{rest}")
+    click.echo(f"{_people(last.moved)} {done}{rest}")
+    if meant.may_be_doubled:
+        click.echo(doubled(meant.may_be_doubled))

@@ -93,14 +93,11 @@ class _View:
 
     def _way(self, name: str) -> Way:
         around, config = self._around, self._access.config
-        row = around.relay(name)
-        relay = name if row is None else row.name
+        row, relay = around.relay(name), around.relay_name(name)
         names = named(relay, around.default_relay)
         if config is None:
-            # The daemon shows every relay that it has, and no other.
-            known = None if not around.relays else row is not None
+            known = around.is_configured(name)
             return Way(row, known, None, under_way(self._connection, names))
-        relay = config.default_relay.name if name == "default" else name
         settings = config.relays.get(relay)
         if settings is None:
             return Way(row, is_configured=False)
@@ -110,7 +107,7 @@ class _View:
             row,
             is_configured=True,
             stand_in=_stand_in(settings.fallback, around.relays),
-            under_way=under_way(self._connection, named(relay, around.default_relay)),
+            under_way=under_way(self._connection, names),
             room=min(PER_SESSION * settings.connections, config.daemon.deliveries),
         )
 
@@ -195,7 +192,7 @@ def as_object(told: Told, held: Held) -> dict[str, Any]:
         "message_id": held.story.message_id,
         "address": status.address,
         "state": str(status.state),
-        "relay": status.relay,
+        "relay": held.around.relay_name(status.relay),
         "gate": str(told.gates[0].hold),
         "gates": [
             {

@@ -48,9 +48,9 @@ def list_(access: Access, as_json: bool, limit: int | None, **wanted: Any) -> No
     """List what waits, and why.
 
     One line per recipient, oldest first: on a terminal a table, otherwise plain columns with
-    "-" for nothing. DUE is when the next attempt is due, REASON the last reply, or why the relay is
-    paused. With --json, instants are ISO-8601
-    text in UTC, apart from arrival_time, which is in seconds as with Postfix.
+    "-" for nothing. DUE is when the next attempt is due, REASON the last reply, or that the relay
+    is paused or not configured. With --json, instants are ISO-8601 text in UTC, apart from
+    arrival_time, which is in seconds as with Postfix.
     """
     is_table = sys.stdout.isatty() and not as_json
     # One more than is shown tells whether there are more.
@@ -68,13 +68,10 @@ def list_(access: Access, as_json: bool, limit: int | None, **wanted: Any) -> No
 
 
 def _surroundings(access: Access) -> Surroundings:
-    from mailqueue.cli.waiting import Surroundings
-    from mailqueue.clock import SystemClock
-    from mailqueue.outbox import relays
+    from mailqueue.cli.around import surroundings
 
     with access.reading() as connection:
-        rows = relays.load(connection)
-    return Surroundings(rows, access.default_relay, now=SystemClock().now())
+        return surroundings(connection, access)
 
 
 def _begun(found: Iterator[Listed]) -> Iterator[Listed]:

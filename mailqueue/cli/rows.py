@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from mailqueue.cli.output import instant, iso, one_line
-from mailqueue.cli.waiting import Surroundings, pause, suspension
+from mailqueue.cli.waiting import Surroundings, pause, stranger, suspension
 from mailqueue.clock import MICROSECONDS
 from mailqueue.mail.lifecycle import State
 from mailqueue.outbox.lookup import Listed, RecipientStatus
@@ -32,7 +32,7 @@ def plain(listed: Listed, around: Surroundings) -> str:
         str(recipient.state),
         "-" if at is None else instant(at),
         str(recipient.attempts),
-        recipient.relay,
+        around.relay_name(recipient.relay),
         sender(listed),
         recipient.address,
         obstacle(recipient, around),
@@ -50,11 +50,13 @@ def sender(listed: Listed) -> str:
 
 
 def obstacle(recipient: RecipientStatus, around: Surroundings) -> str:
-    """Return on one line what keeps a recipient: a person's pause of its relay, or its last reply.
+    """Return on one line what keeps a recipient: a person's pause of its relay, that there is no
+    such relay, or its last reply.
 
     A breaker's pause ends by itself, and then the reply is what counts.
     """
-    return one_line(suspension(recipient, around)) or reason(recipient, around)
+    kept = suspension(recipient, around) or stranger(recipient, around)
+    return one_line(kept) or reason(recipient, around)
 
 
 def reason(recipient: RecipientStatus, around: Surroundings) -> str:
@@ -108,7 +110,8 @@ def _queue_name(states: set[State]) -> str:
 def _recipient(recipient: RecipientStatus, around: Surroundings) -> dict[str, Any]:
     why = "" if recipient.state.is_final else obstacle(recipient, around)
     delayed = {"delay_reason": why} if why else {}
-    return {"address": recipient.address, **delayed, **status(recipient)}
+    fields = {**status(recipient), "relay": around.relay_name(recipient.relay)}
+    return {"address": recipient.address, **delayed, **fields}
 
 
 def status(recipient: RecipientStatus) -> dict[str, Any]:

@@ -27,8 +27,8 @@ def show(access: Access, message: str, as_json: bool, body: bool) -> None:
 
     ID is its number, or its Message-ID. For each recipient: how it stands, what it waits for
     and until when, every attempt with the command, the reply and the rule that decided, and
-    what operators did. Which relays are configured is for the daemon to know: mail for one that
-    is not waits without a word here.
+    what operators did. --json has the names as the tables have them, such as "default" for
+    whichever relay is the default one.
 
     With --body, a pipe gets the bytes exactly as they go on the wire, and a terminal a
     printable form of them.
@@ -36,21 +36,19 @@ def show(access: Access, message: str, as_json: bool, body: bool) -> None:
     if body:
         _show_body(access, message)
         return
+    from mailqueue.cli.around import surroundings
     from mailqueue.cli.selection import message_number
-    from mailqueue.clock import SystemClock
-    from mailqueue.outbox import relays
     from mailqueue.outbox.story import story
 
     with access.reading() as connection:
         told = story(connection, message_number(connection, message))
-        rows = relays.load(connection)
+        around = surroundings(connection, access)
     if as_json:
         click.echo(_as_json(told))
         return
     from mailqueue.cli.story import tell
-    from mailqueue.cli.waiting import Surroundings
 
-    click.echo(tell(told, Surroundings(rows, access.default_relay, now=SystemClock().now())))
+    click.echo(tell(told, around))
 
 
 def _as_json(told: Story) -> str:

@@ -83,7 +83,7 @@ def counted(
     ``since``: how many seconds back; ``walks``: count also what expired while it waited, which
     walks the whole outbox.
     """
-    from mailqueue.cli.around import relay_name, surroundings
+    from mailqueue.cli.around import surroundings
     from mailqueue.outbox.traffic import By, Traffic, Waiting, expired, traffic, waiting
 
     around = surroundings(connection, access)
@@ -91,7 +91,7 @@ def counted(
     lines: dict[str, Line] = {}
 
     def line(name: str) -> Line:
-        known = relay_name(name, around) if by is By.RELAY else name
+        known = around.relay_name(name) if by is By.RELAY else name
         return lines.setdefault(known, Line(known, Traffic(), Waiting()))
 
     for name, lately in traffic(connection, since=from_then_on, by=by).items():

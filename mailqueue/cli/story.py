@@ -29,7 +29,7 @@ def _facts(told: Story, around: Surroundings) -> Iterator[tuple[str, str]]:
     yield "sender", told.sender or "<>"
     yield "enqueued", around.when(told.enqueued_at)
     yield "content", _content(told)
-    yield "relay", told.relay
+    yield "relay", around.relay_name(told.relay)
     yield "priority", _PRIORITIES.get(told.priority, str(told.priority))
     yield "on doubt", str(told.on_doubt)
     if told.send_at is not None:

@@ -59,7 +59,7 @@ def _cells(listed: Listed, around: Surroundings) -> list[Text]:
         Text(recipient.state, STATE_COLOURS[recipient.state]),
         Text("" if at is None else relative(at, around.now)),
         Text(str(recipient.attempts)),
-        Text(one_line(recipient.relay)),
+        Text(one_line(around.relay_name(recipient.relay))),
         Text(one_line(sender(listed))),
         Text(one_line(recipient.address)),
         Text(obstacle(recipient, around)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from mailqueue.cli.output import instant, relative
@@ -21,17 +21,30 @@ class Surroundings:
     """What is known besides the message: the relays' rows, the default relay's name, the time.
 
     ``default`` is that of the configuration, None where none was read; what the daemon wrote
-    into the rows goes before it. ``now`` in epoch microseconds.
+    into the rows goes before it. ``configured``: the names of its relays. ``now`` in epoch
+    microseconds.
     """
 
     relays: Mapping[str, RelayRow]
     default: str | None
     now: int
+    configured: Collection[str] | None = None
 
     def relay(self, name: str) -> RelayRow | None:
         """Return the row of the relay that takes mail of this name, as far as it is known."""
-        found = self.default_relay if name == DEFAULT_RELAY else name
-        return None if found is None else self.relays.get(found)
+        return self.relays.get(self.relay_name(name))
+
+    def relay_name(self, name: str) -> str:
+        """Return what the relay is called that takes mail of this name, as far as it is known."""
+        return self.default_relay or name if name == DEFAULT_RELAY else name
+
+    def is_configured(self, name: str) -> bool | None:
+        """Whether there is a relay for mail of this name; None where nobody can tell."""
+        # A daemon shows every relay that it has, and no other.
+        known = self.relays if self.configured is None else self.configured
+        found = self.relay_name(name)
+        is_unknown = not known or (found == DEFAULT_RELAY and found not in known)
+        return None if is_unknown else found in known
 
     @property
     def default_relay(self) -> str | None:
@@ -52,6 +65,8 @@ def waits_for(told: RecipientStory, around: Surroundings) -> Iterator[str]:
             yield _held(told, around)
         case state if state in _WAITING:
             yield _due(told, around)
+            if sentence := stranger(told.status, around):
+                yield sentence
             yield from _paused(told.status.relay, around)
 
 
@@ -108,6 +123,13 @@ def suspension(recipient: RecipientStatus, around: Surroundings) -> str:
     if row is None or recipient.state not in _WAITING or not row.is_paused(now=around.now):
         return ""
     return _by_hand(row, around)
+
+
+def stranger(recipient: RecipientStatus, around: Surroundings) -> str:
+    """Say in one sentence that there is no such relay, if it waits for one; empty if not."""
+    if recipient.state in _WAITING and around.is_configured(recipient.relay) is False:
+        return f"relay {around.relay_name(recipient.relay)} is not configured"
+    return ""
 
 
 def _by_hand(row: RelayRow, around: Surroundings) -> str:

@@ -28,7 +28,8 @@ def of_messages(ids: Iterable[int]) -> Selection:
 class Act:
     """What a decision did to one recipient.
 
-    ``after`` is None where nothing was done, and ``refused`` says why.
+    ``after`` is None where nothing was done, and ``refused`` says why. ``doubts``: how many of its
+    attempts are in doubt, so that it may have been sent to already.
     """
 
     recipient: int
@@ -37,6 +38,7 @@ class Act:
     before: State
     after: State | None = None
     refused: str = ""
+    doubts: int = 0
 
 
 def act(
@@ -85,10 +87,22 @@ def _move(
         update(recipients)
         .where(selection, columns.state == str(state), *conditions(event))
         .values(state=after(event), **changes(event, now))
-        .returning(columns.id, columns.message_id, columns.address, columns.state)
+        .returning(*_RETURNED)
     )
     rows = connection.execute(statement)
-    return [Act(row.id, row.message_id, row.address, state, State(row.state)) for row in rows]
+    return [
+        Act(row.id, row.message_id, row.address, state, State(row.state), doubts=row.doubts)
+        for row in rows
+    ]
+
+
+_RETURNED: Final = (
+    recipients.c.id,
+    recipients.c.message_id,
+    recipients.c.address,
+    recipients.c.state,
+    recipients.c.doubts,
+)
 
 
 def conditions(event: Event) -> list[ColumnElement[bool]]:
@@ -139,11 +153,16 @@ def _row(act: Act, event: Event, actor: str, reason: str, now: int) -> dict[str,
 def _left_alone(
     connection: Connection, selection: Selection, event: Event, done: set[int]
 ) -> list[Act]:
-    columns = recipients.c
-    statement = select(columns.id, columns.message_id, columns.address, columns.state)
-    rows = connection.execute(statement.where(selection))
+    rows = connection.execute(select(*_RETURNED).where(selection))
     return [
-        Act(row.id, row.message_id, row.address, State(row.state), refused=_why(event, row.state))
+        Act(
+            row.id,
+            row.message_id,
+            row.address,
+            State(row.state),
+            refused=_why(event, row.state),
+            doubts=row.doubts,
+        )
         for row in rows
         if row.id not in done
     ]

@@ -34,7 +34,7 @@ PAGE: Final = 10_000
 class Tally:
     """How many recipients were selected, by state and by the name of the relay in their row.
 
-    ``in_doubt``: how many of them are held and may have been sent already.
+    ``in_doubt``: how many of them have an attempt in doubt on record: they may have been sent to.
     """
 
     by_state_and_relay: Counter[tuple[State, str]] = field(default_factory=Counter)
@@ -66,8 +66,7 @@ class Tally:
 def tally(connection: Connection, selection: Selection) -> Tally:
     """Count the recipients of ``selection``, in one statement."""
     columns = recipients.c
-    is_doubtful = and_(columns.state == str(State.HELD), columns.doubts > 0)
-    doubtful = func.sum(case((is_doubtful, 1), else_=0))
+    doubtful = func.sum(case((columns.doubts > 0, 1), else_=0))
     statement = select(columns.state, columns.relay, func.count(), doubtful)
     rows = connection.execute(
         statement.where(selection).group_by(columns.state, columns.relay)

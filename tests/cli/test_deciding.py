@@ -21,7 +21,7 @@ from mailqueue.errors import OutboxFullError
 from mailqueue.mail.lifecycle import OPERATOR_EVENTS, State
 from mailqueue.outbox.tables import actions, recipients
 from tests.cli.conftest import Invoke
-from tests.support.rows import add_message
+from tests.support.rows import add_message, add_relay
 
 VERBS = ["hold", "release", "cancel", "retry", "fail"]
 
@@ -154,12 +154,55 @@ def test_a_dry_run_by_number_is_that_of_the_message(
     assert states(queue) == {"queued": 3, "deferred": 1}
 
 
-def test_doubt_is_told_before_it_is_sent_again(invoke: Invoke, url: str, engine: Engine) -> None:
-    """Whoever releases what may have been sent is told so first."""
+@pytest.mark.parametrize(
+    ("verb", "state"),
+    [
+        ("release", State.HELD),
+        *(("retry", state) for state in (State.HELD, State.DEFERRED, State.FAILED, State.EXPIRED)),
+    ],
+)
+def test_doubt_is_told_before_it_is_sent_again(
+    invoke: Invoke, url: str, engine: Engine, verb: str, state: State
+) -> None:
+    """Whoever lets go what may have been sent is told so, before and after, in whatever state."""
+    add(engine, recipient={"state": state, "doubts": 1})
+    add(engine, recipient={"state": state})
+    meant = ("--state", str(state), "--database", url)
+    told = "1 of them has an attempt in doubt on record, and may be sent to twice"
+    assert told in invoke(verb, *meant, "--dry-run").stdout
+    assert json.loads(invoke(verb, *meant, "--dry-run", "--json").stdout)["in_doubt"] == 1
+    assert told in invoke(verb, *meant, "--yes").stdout
+
+
+def test_who_ends_mail_hears_of_no_doubt(invoke: Invoke, url: str, engine: Engine) -> None:
+    """Nothing is sent by it."""
     add(engine, recipient={"state": State.HELD, "doubts": 1})
-    result = invoke("release", "--all", "--dry-run", "--database", url)
-    assert "1 recipient of them, held in doubt, may be sent to twice" in result.stdout
     assert "twice" not in invoke("cancel", "--state", "held", "--dry-run", "--database", url).stdout
+
+
+def test_doubt_is_told_of_mail_that_is_named(invoke: Invoke, url: str, engine: Engine) -> None:
+    """By number each recipient has its own line, and the doubt stands in that of who has one."""
+    add(engine, recipient={"state": State.FAILED, "doubts": 2})
+    add(engine, recipient={"state": State.FAILED})
+    doubtful, other = invoke("retry", 1, 2, "--database", url).stdout.splitlines()
+    assert "failed to queued; an attempt is in doubt, so it may be sent to twice" in doubtful
+    assert other.endswith("failed to queued")
+
+
+def test_mail_is_counted_by_the_relay_that_takes_it(
+    invoke: Invoke, url: str, queue: Engine
+) -> None:
+    """Mail that names no relay is for the default one, by whose name the log calls it."""
+    with queue.begin() as connection:
+        add_relay(connection, "bulk", is_default=True)
+    shown = invoke("hold", "--all", "--dry-run", "--database", url).stdout
+    assert [line.split() for line in shown.splitlines()[1:3]] == [
+        ["1", "deferred", "relay", "bulk"],
+        ["3", "queued", "relay", "bulk"],
+    ]
+    told = json.loads(invoke("hold", "--all", "--dry-run", "--json", "--database", url).stdout)
+    assert told["relays"] == {"bulk": 4}
+    assert {one["relay"] for one in told["first"]} == {"bulk"}
 
 
 def test_nobody_to_confirm(invoke: Invoke, url: str, queue: Engine) -> None:
@@ -181,7 +224,7 @@ def test_json_tells_what_was_done(invoke: Invoke, url: str, queue: Engine) -> No
     """One object with the counts; by number one for each recipient."""
     result = invoke("hold", "--domain", "example.net", "--yes", "--json", "--database", url)
     assert json.loads(result.stdout) == {
-        "did": "hold", "recipients": 3, "moved": 3, "left_alone": 0,
+        "did": "hold", "recipients": 3, "moved": 3, "left_alone": 0, "in_doubt": 0,
     }  # fmt: skip
     lines = invoke("hold", 1, "--json", "--database", url).stdout.splitlines()
     assert [(one["recipient"], one["from"], one["to"]) for one in map(json.loads, lines)] == [

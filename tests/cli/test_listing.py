@@ -202,6 +202,52 @@ def test_a_paused_relay_is_the_reason(invoke: Invoke, url: str) -> None:
     assert reasons == [why, why, None, "relay slow is paused"]
 
 
+@pytest.mark.usefixtures("paused")
+def test_a_relay_that_is_not_there_is_the_reason(
+    invoke: Invoke, url: str, engine: Engine, tmp_path: Path
+) -> None:
+    """Nobody takes such mail, whatever it was answered before: the list, its story and JSON say so.
+
+    What is configured says the configuration, and without one the rows of the daemon.
+    """
+    Past(engine, FakeClock(rows.NOW)).enqueued("eve@example.net", relay="typo")
+    file = tmp_path / "config.toml"
+    text = f'[database]\nurl = "{url}"\n[daemon]\ndefault_relay = "main"\n'
+    file.write_text(f"{text}[relays.main]\n[relays.bulk]\n[relays.slow]\n")
+    for place in (("--database", url), ("--config", file)):
+        *known, eve = _lines(invoke("list", *place))
+        assert eve.endswith("eve@example.net              relay typo is not configured")
+        assert not any("not configured" in line for line in known)
+        (told,) = _objects(invoke("list", "--relay", "typo", "--json", *place).stdout)
+        assert told["recipients"][0]["delay_reason"] == "relay typo is not configured"
+        assert "  relay typo is not configured" in invoke("show", 5, *place).stdout.splitlines()
+
+
+@pytest.mark.usefixtures("paused")
+def test_mail_that_names_no_relay_is_listed_under_the_one_that_takes_it(
+    invoke: Invoke, url: str
+) -> None:
+    """As in the log, and in `relays` and `stats`; "default" only where nobody knows which it is."""
+    assert [line.split()[4] for line in _lines(invoke("list", "--database", url))] == [
+        "main", "main", "bulk", "slow",
+    ]  # fmt: skip
+    (anna, *_) = _objects(invoke("list", "--database", url, "--json").stdout)
+    assert anna["recipients"][0]["relay"] == "main"
+    assert "  relay     main" in invoke("show", 1, "--database", url).stdout
+    (told,) = _objects(invoke("explain", "--message", 1, "--json", "--database", url).stdout)
+    assert told["relay"] == "main"
+
+
+def test_nobody_knows_the_default_relay(invoke: Invoke, engine: Engine, url: str) -> None:
+    """Where several relays are there and none is said to be it, no mail is called a stranger's."""
+    Past(engine, FakeClock(rows.NOW)).enqueued("anna@example.net")
+    with engine.begin() as connection:
+        rows.add_relay(connection, "main")
+        rows.add_relay(connection, "bulk")
+    (anna,) = _lines(invoke("list", "--database", url))
+    assert anna.split()[4:] == ["default", "shop@example.org", "anna@example.net"]
+
+
 @pytest.mark.usefixtures("past")
 def test_a_persons_pause_goes_before_a_reply(invoke: Invoke, engine: Engine, url: str) -> None:
     """Until somebody resumes it nothing else matters, and only a person knows of it."""

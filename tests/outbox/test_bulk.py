@@ -104,7 +104,7 @@ def test_a_tally_counts_by_state_and_relay(connection: Connection) -> None:
     assert counted.total == 5
     assert counted.by_state == {State.QUEUED: 2, State.DEFERRED: 1, State.HELD: 2}
     assert counted.by_relay == {"bulk": 2, "default": 3}
-    assert counted.in_doubt == 1
+    assert counted.in_doubt == 2
     assert tally(connection, recipients.c.relay == "nobody").total == 0
 
 
