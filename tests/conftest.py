@@ -6,4 +6,4 @@ from hypothesis import settings
 settings.register_profile("mailqueue", deadline=None)
 settings.load_profile("mailqueue")
 
-pytest_plugins = ["mailqueue.testing.fixtures"]
+pytest_plugins = ["mailqueue.testing.fixtures", "tests.support.outboxes"]
