@@ -29,12 +29,18 @@ MOST = 1024
 class Grid:
     """Rows of text under ``headings``, those in ``numbers`` to the right.
 
+    ``whole``: columns besides the numbers that mean nothing when they are cut.
     The cells may hold anything: what is not printable is made so when they are shown.
     """
 
     headings: tuple[str, ...]
     rows: Sequence[Sequence[str]]
     numbers: frozenset[str] = frozenset()
+    whole: frozenset[str] = frozenset()
+
+    def is_whole(self, heading: str) -> bool:
+        """Whether nothing may be left out of this column."""
+        return heading in self.numbers or heading in self.whole
 
 
 def show(grid: Grid, *, empty: str = "nothing to show") -> None:
@@ -111,21 +117,23 @@ def _shortened(cell: str) -> str:
     return text if len(text) <= MOST else f"{text[:MOST]}..."
 
 
-def table(grid: Grid, *, is_cut: bool = False) -> Table:
+def table(grid: Grid, *, widths: Sequence[int] = ()) -> Table:
     """Return ``grid`` as rich draws it. Cells are text and never markup: ``[red]`` stays so.
 
-    ``is_cut``: each row is one line, and what does not fit is left out.
+    ``widths``: how wide each column is; then each row is one line, and what does not fit into
+    its column is left out.
     """
     from rich.table import Table
     from rich.text import Text
 
     made = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in grid.headings:
+    for place, heading in enumerate(grid.headings):
         is_number = heading in grid.numbers
         made.add_column(
             Text(one_line(heading)),
-            overflow="ellipsis" if is_cut else "fold",
-            no_wrap=is_cut,
+            overflow="ellipsis" if widths else "fold",
+            no_wrap=bool(widths),
+            width=widths[place] if widths else None,
             justify="right" if is_number else "left",
             # Where room is short it is taken from words: a number cut in two is another number.
             min_width=len(heading) if is_number else None,

@@ -85,7 +85,7 @@ def grid(found: list[Reason]) -> Grid:
         )
         for reason in found
     ]
-    return Grid(_HEADINGS, rows, numbers=_NUMBERS)
+    return Grid(_HEADINGS, rows, numbers=_NUMBERS, whole=frozenset({"Last"}))
 
 
 def _object(reason: Reason) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import click
 
 from mailqueue.cli.access import Access, takes_outbox
 from mailqueue.cli.amounts import DURATION
+from mailqueue.cli.fitting import fitted, needs, parted, widths
 from mailqueue.cli.grid import Grid, has_colour, plain, table
 from mailqueue.cli.output import duration, instant, one_line
 from mailqueue.clock import SystemClock, microseconds
@@ -66,8 +67,9 @@ def top(access: Access, since: float) -> None:
     """Watch the queue at work.
 
     What was sent and refused lately by each relay, what waits, and what relays say most, every
-    second; q or Ctrl-C leaves it. Where the output is no terminal it is printed once. What
-    expired while it waited is counted by `mailqueue stats` only.
+    second; q or Ctrl-C leaves it. A narrow terminal shows the most important columns. Where the
+    output is no terminal it is printed once. What expired while it waited is counted by
+    `mailqueue stats` only.
     """
     first = look(access, since)
     if sys.stdout.isatty():
@@ -92,9 +94,9 @@ def look(access: Access, since: float) -> Look:
         lines, around = counted(connection, access, since=since, by=By.RELAY, walks=False)
         said = reasons(connection, since=around.now - microseconds(since), limit=REASONS)
         alive = pulses(connection, now=around.now)
-    where = f"{describe(access.url)}  {instant(around.now)}  last {duration(since)}"
+    where = f"last {duration(since)}  {instant(around.now)}  {describe(access.url)}"
     rows = [_row(line, since, around) for line in sorted(lines, key=lambda line: line.name)]
-    return Look(f"{where}  {_daemons(alive)}", Grid(_HEADINGS, rows, numbers=_NUMBERS), grid(said))
+    return Look(f"{_daemons(alive)}  {where}", Grid(_HEADINGS, rows, numbers=_NUMBERS), grid(said))
 
 
 def _row(line: Line, since: float, around: Surroundings) -> tuple[str, ...]:
@@ -123,14 +125,14 @@ def _watch(first: Look, again: Callable[[], Look]) -> None:
 
     clock = SystemClock()
     console = Console(no_color=not has_colour(), legacy_windows=False)
-    live = Live(_frame(first), console=console, screen=True, auto_refresh=False)
+    live = Live(_frame(first, console.width), console=console, screen=True, auto_refresh=False)
     try:
         with _keys() as pressed:
             live.start(refresh=True)
             pause = REFRESH
             while pressed(pause) not in _LEAVING:
                 begun = clock.monotonic()
-                live.update(_frame(again()), refresh=True)
+                live.update(_frame(again(), console.width), refresh=True)
                 pause = max(REFRESH, (clock.monotonic() - begun) / SHARE)
     except KeyboardInterrupt:
         return
@@ -138,14 +140,28 @@ def _watch(first: Look, again: Callable[[], Look]) -> None:
         live.stop()
 
 
-def _frame(seen: Look) -> RenderableType:
+def _frame(seen: Look, width: int) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
     heading = Text(f"q leaves  {one_line(seen.heading)}", style="bold")
     heading.no_wrap, heading.overflow = True, "ellipsis"
-    relays, reasons = table(seen.relays, is_cut=True), table(seen.reasons, is_cut=True)
-    return Group(heading, Text(), relays, Text(), reasons)
+    parts: list[RenderableType] = [heading]
+    for grid in fitting(seen, width):
+        parts += [Text(), table(grid, widths=widths(grid, width))]
+    return Group(*parts)
+
+
+def fitting(seen: Look, width: int) -> Iterator[Grid]:
+    """Yield the grids of ``seen`` as a terminal of ``width`` columns has room for them."""
+    if needs(seen.relays) <= width:
+        yield seen.relays
+    else:
+        lately, now = parted(seen.relays, 1, _HEADINGS.index("Queued"))
+        yield fitted(lately, width, dispensable=("A minute", "Put off"))
+        yield fitted(now, width, dispensable=("Sending", "Deferred"))
+    missed = ("Recipients", "Last", "Stage", "Outcome", "Message")
+    yield fitted(seen.reasons, width, dispensable=missed, sentence="Reason")
 
 
 _LOCAL_MODES: Final = 3
