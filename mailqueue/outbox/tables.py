@@ -71,6 +71,18 @@ def _one_of(column: str, values: Iterable[object]) -> CheckConstraint:
     return CheckConstraint(text(f"{column} IN ({listed})"), name=column)
 
 
+# By default PostgreSQL vacuums when a fifth of a table is dead. These are pruned by and by.
+_PRUNED: Final = {"autovacuum_vacuum_scale_factor": "0.05", "autovacuum_vacuum_cost_delay": "1"}
+# A row here changes a few times in its life: its next version finds room in the same page, and
+# the dead are cleared away before a claim has many to step over.
+_CHANGING: Final = {
+    "fillfactor": "75",
+    "autovacuum_vacuum_scale_factor": "0.02",
+    "autovacuum_vacuum_cost_delay": "1",
+    "autovacuum_vacuum_cost_limit": "1000",
+    "autovacuum_analyze_scale_factor": "0.02",
+}
+
 messages = _table(
     "messages",
     _id(),
@@ -99,6 +111,7 @@ messages = _table(
         postgresql_where=text("idempotency_key IS NOT NULL"),
     ),
     Index("ix_mailqueue_messages_header_message_id", "header_message_id"),
+    postgresql_with=_PRUNED,
     # Without it SQLite would give the id of a pruned message to a new one.
     sqlite_autoincrement=True,
 )
@@ -113,6 +126,7 @@ contents = _table(
         autoincrement=False,
     ),
     Column("raw", LargeBinary, nullable=False),
+    postgresql_with=_PRUNED,
 )
 
 _WAITS = text("due_at IS NOT NULL")
@@ -181,6 +195,7 @@ recipients = _table(
         postgresql_where=_EXPIRES,
     ),
     Index("ix_mailqueue_recipients_message", "message_id"),
+    postgresql_with=_CHANGING,
     # With the id of a pruned recipient a stalled worker's token could fit a new one.
     sqlite_autoincrement=True,
 )
@@ -224,6 +239,7 @@ attempts = _table(
         sqlite_where=_DOUBTFUL,
         postgresql_where=_DOUBTFUL,
     ),
+    postgresql_with=_PRUNED,
 )
 
 actions = _table(
