@@ -100,6 +100,18 @@ class OutboxBusyError(OutboxError):
     """Another writer held the database for longer than the busy timeout; trying again is safe."""
 
 
+class OutboxFencedError(OutboxError):
+    """`mailqueue db copy` has closed this outbox: it is being moved, has moved, or is being filled.
+
+    Nothing was written, and trying again is safe: in the new place, once the copy has ended.
+    ``place`` is the other outbox, without a password.
+    """
+
+    def __init__(self, text: str, place: str) -> None:
+        super().__init__(text)
+        self.place = place
+
+
 class OutboxReadOnlyError(OutboxError):
     """The database file or its directory may not be written."""
 

@@ -55,6 +55,7 @@ _STATUSES: tuple[tuple[type[errors.MailqueueError], Exit], ...] = (
     (errors.SchemaError, Exit.CONFIG),
     (errors.UnknownMessageError, Exit.NO_INPUT),
     (errors.OutboxBusyError, Exit.TEMPORARY),
+    (errors.OutboxFencedError, Exit.TEMPORARY),
     (errors.OutboxFullError, Exit.TEMPORARY),
     (errors.OutboxReadOnlyError, Exit.NO_PERMISSION),
     (errors.NotAnOutboxError, Exit.DATA),

@@ -66,11 +66,12 @@ class Delivery:
         """Whether cutting it short now would leave doubt, or lose a result that is known."""
         return self._settling or (self._transaction is not None and self._transaction.dot_written)
 
-    def end(self, sending: asyncio.Task[None]) -> None:
+    def end(self, sending: asyncio.Task[None], why: str = "shutdown") -> None:
         """Ask the task that runs this to begin no other transaction, and to leave this one
         unless its final dot may have been written.
         """
-        self.is_unwanted = True
+        if not self.is_unwanted:
+            self.is_unwanted, self._unwanted_for = True, why
         # A task that is cancelled before its first step runs nothing, and its leases would
         # be left to run out; this one finds itself unwanted and hands them back.
         if self.begun and not self.is_past_dot:

@@ -16,10 +16,12 @@ from mailqueue.daemon.recorder import Recorder
 from mailqueue.daemon.round import Plan, Taken, claim_round
 from mailqueue.daemon.routing import Route, Routing
 from mailqueue.daemon.service import Service
+from mailqueue.errors import OutboxFencedError
 from mailqueue.events import Emit, PartFailed
 from mailqueue.failpoint import reach
 from mailqueue.mail.doubt import OnDoubt
 from mailqueue.outbox.claim import mark_dot
+from mailqueue.outbox.fence import Fence
 from mailqueue.outbox.lease import Lease
 from mailqueue.outbox.relays import save
 
@@ -44,6 +46,10 @@ class Pace:
         return seconds * (1 - self.jitter * clock.random()) if self.jitter else seconds
 
 
+def _nobody() -> None:
+    return
+
+
 class Dispatcher(Service):
     """Claims no more than can be sent at once, and waits on a wake or for the next due time."""
 
@@ -62,6 +68,9 @@ class Dispatcher(Service):
         self.routing = routing
         self.pace = pace
         self.is_held = False
+        self.fence: Fence | None = None
+        self.fence_met: Callable[[], None] = _nobody
+        """Called when a claim was refused by a fence that nobody has told of yet."""
         self._recorder = recorder
         self._keeper = keeper
         self._reception = reception
@@ -99,9 +108,13 @@ class Dispatcher(Service):
     async def _round(self) -> float:
         """Claim what there is room for and send it on its way; returns seconds to wait."""
         plan = self._plan()
-        if self.is_held or not plan.open_queues:
+        if self.is_held or self.fence is not None or not plan.open_queues:
             return self._until_probe(self.pace.poll_max)
-        haul = await self._recorder.write(lambda connection: claim_round(connection, plan))
+        try:
+            haul = await self._recorder.write(lambda connection: claim_round(connection, plan))
+        except OutboxFencedError:
+            self.fence_met()
+            return self.pace.poll
         for taken in haul.taken:
             self._begin(taken, haul.end)
         if haul.taken:
@@ -168,7 +181,7 @@ class Dispatcher(Service):
         sending = asyncio.create_task(delivery.run(), name=f"delivery of {message.id}")
         self._deliveries[sending] = delivery
         sending.add_done_callback(partial(self._ended, taken=taken))
-        if self.stopping:
+        if self.stopping or self.fence is not None:
             delivery.end(sending)
 
     def _delivery(self, taken: Taken, end: LeaseEnd) -> Delivery:
@@ -177,6 +190,8 @@ class Dispatcher(Service):
         async def may_begin() -> bool:
             if self._recorder.is_behind:
                 await self._recorder.caught_up()
+            if self.fence is not None:
+                return False
             if self.routing.is_paused(route.name, now=self._clock.now()):
                 return False
             return route.uses(pool) and (taken.opening.is_probe or route.breaker.is_closed)
@@ -231,10 +246,17 @@ class Dispatcher(Service):
         while self._deliveries:
             await asyncio.wait(self._deliveries)
 
-    def interrupt(self) -> None:
+    def interrupt(self, why: str = "shutdown") -> None:
         """End the deliveries whose final dot has not been written."""
         for sending, delivery in self._deliveries.items():
-            delivery.end(sending)
+            delivery.end(sending, why)
+
+    def enclose(self, fence: Fence | None) -> None:
+        """Claim nothing as long as ``fence`` stands, and let go of what is before its final dot."""
+        self.fence = fence
+        if fence is not None:
+            self.interrupt(f"the outbox {fence}")
+        self.wake.ring()
 
     async def abort(self) -> None:
         """Cancel all deliveries; those past their final dot are recorded as in doubt."""

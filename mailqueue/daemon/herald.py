@@ -79,6 +79,8 @@ class Herald(Service):
 
     def _troubles(self, found: Backlog) -> list[str]:
         troubles = []
+        if (fence := self._dispatcher.fence) is not None:
+            troubles.append(f"nothing is sent: the outbox {fence}")
         if found.oldest_due is not None:
             minutes = (self._clock.now() - found.oldest_due) / 60e6
             if minutes >= 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from mailqueue.daemon.database import Database
 from mailqueue.daemon.dispatcher import Dispatcher
 from mailqueue.daemon.recorder import Recorder
 from mailqueue.daemon.service import Service
+from mailqueue.errors import OutboxFencedError
 from mailqueue.events import (
     DiskLow,
     Emit,
@@ -108,22 +110,32 @@ class Janitor(Service):
 
     async def _run(self) -> None:
         while not self.stopping:
-            # Both at once, which is one transaction.
-            await asyncio.gather(self.settle(), self._tell_strangers())
-            self._watch_disk()
-            for route in self._dispatcher.routing.routes:
-                await route.pool.trim()
-            if self._clock.monotonic() - self._cleared_at >= CLEAR_SECONDS:
-                self._cleared_at = self._clock.monotonic()
-                await self._clear()
+            # A fence that comes up meanwhile is told by whoever watches for it.
+            with contextlib.suppress(OutboxFencedError):
+                await self._round()
             await self.wake.wait(SETTLE_SECONDS)
+
+    async def _round(self) -> None:
+        # Both at once, which is one transaction.
+        await asyncio.gather(self.settle(), self._tell_strangers())
+        self._watch_disk()
+        for route in self._dispatcher.routing.routes:
+            await route.pool.trim()
+        if self._clock.monotonic() - self._cleared_at >= CLEAR_SECONDS:
+            self._cleared_at = self._clock.monotonic()
+            await self._clear()
 
     async def settle(self) -> None:
         """Reap the leases that ran out, and expire who waited too long."""
         while await self._reap(()) == reap.BATCH and not self.stopping:
             pass
-        while await self._expire() == reap.BATCH and not self.stopping:
+        while not self._is_fenced and await self._expire() == reap.BATCH and not self.stopping:
             pass
+
+    @property
+    def _is_fenced(self) -> bool:
+        """Whether nothing but results of leases may be written."""
+        return self._dispatcher.fence is not None
 
     async def settle_dead(self) -> int:
         """Reap the leases of every worker that is proven dead; returns how many there were."""
@@ -194,7 +206,8 @@ class Janitor(Service):
     async def _clear(self) -> None:
         await self.settle_dead()
         await self._forget_silent()
-        await self._prune()
+        if not self._is_fenced:
+            await self._prune()
         reach("before", "checkpoint")
         self._watch_log(await self._database.checkpoint())
         reach("after", "checkpoint")

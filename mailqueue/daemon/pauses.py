@@ -1,25 +1,34 @@
-"""Obeys operators who pause a relay, within a second of their commit."""
+"""Obeys operators who pause a relay or move the outbox, within a second of their commit."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from functools import partial
+
+from sqlalchemy import Connection
 
 from mailqueue.clock import Clock
 from mailqueue.daemon.database import Database
 from mailqueue.daemon.dispatcher import Dispatcher
 from mailqueue.daemon.service import Service
 from mailqueue.errors import OutboxError
-from mailqueue.events import Emit, PauseBegun, PauseEnded
+from mailqueue.events import Emit, FencePutUp, FenceTakenAway, PauseBegun, PauseEnded
+from mailqueue.outbox.fence import Fence, standing
 from mailqueue.outbox.pauses import Pause, pauses
 
 REST_SECONDS = 0.25
 """Between two looks, however often it rings: producers ring at each commit."""
 
 
+def _read(connection: Connection, *, now: int) -> tuple[Mapping[str, Pause], Fence | None]:
+    return pauses(connection, now=now), standing(connection)
+
+
 class Pauses(Service):
-    """Reads the pauses on each ring of the doorbell and at each poll, for the routing to keep.
+    """Reads the pauses on each ring of the doorbell and at each poll, for the routing to keep, and
+    whether there is a fence, which is one pause for all.
 
     While the outbox cannot be read, what was read last holds.
     """
@@ -32,6 +41,7 @@ class Pauses(Service):
         self._database = database
         self._clock = clock
         self._told: dict[str, Pause] = {}
+        dispatcher.fence_met = self.wake.ring
 
     async def _run(self) -> None:
         while not self.stopping:
@@ -42,7 +52,7 @@ class Pauses(Service):
     async def look(self) -> None:
         """Put the pauses in force that stand in the outbox now."""
         try:
-            found = await self._database.read(partial(pauses, now=self._clock.now()))
+            found, fence = await self._database.read(partial(_read, now=self._clock.now()))
         except OutboxError:
             # The recorder reports it: a database that cannot be read is not written either.
             return
@@ -50,6 +60,14 @@ class Pauses(Service):
         routing.pauses = found
         names = {route.name for route in routing.routes}
         self._tell({name: pause for name, pause in found.items() if name in names})
+        self._enclose(fence)
+
+    def _enclose(self, fence: Fence | None) -> None:
+        before = self._dispatcher.fence
+        if before == fence:
+            return
+        self._dispatcher.enclose(fence)
+        self.emit(FenceTakenAway() if fence is None else FencePutUp(str(fence)))
 
     def _tell(self, found: dict[str, Pause]) -> None:
         """Say what has begun and ended since the last look."""

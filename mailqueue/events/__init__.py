@@ -95,6 +95,18 @@ class PauseEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class FencePutUp:
+    """The outbox is being copied, or was: nothing is claimed. ``fence`` says from or to where."""
+
+    fence: str
+
+
+@dataclass(frozen=True, slots=True)
+class FenceTakenAway:
+    """Mail may be claimed again."""
+
+
+@dataclass(frozen=True, slots=True)
 class RelayUnknown:
     """Mail waits for a relay that is not configured."""
 
@@ -203,6 +215,8 @@ Event = (
     | PipeliningSuspended
     | PauseBegun
     | PauseEnded
+    | FencePutUp
+    | FenceTakenAway
     | RelayUnknown
     | DatabaseTrouble
     | DatabaseRecovered

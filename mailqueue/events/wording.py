@@ -54,7 +54,12 @@ def _worded(event: events.Event) -> Line:
             | events.PipeliningSuspended()
         ):
             return _relay(event)
-        case events.PauseBegun() | events.PauseEnded():
+        case (
+            events.PauseBegun()
+            | events.PauseEnded()
+            | events.FencePutUp()
+            | events.FenceTakenAway()
+        ):
             return _pause(event)
         case events.Started() | events.Stopping() | events.Stopped():
             return _lifetime(event)
@@ -158,8 +163,15 @@ def _relay(
             return Line(logging.WARNING, text, fields | {"pause": pause})
 
 
-def _pause(event: events.PauseBegun | events.PauseEnded) -> Line:
+def _pause(
+    event: events.PauseBegun | events.PauseEnded | events.FencePutUp | events.FenceTakenAway,
+) -> Line:
     match event:
+        case events.FencePutUp(fence):
+            text = f"nothing is claimed: the outbox {fence}"
+            return Line(logging.WARNING, text, {"fence": fence})
+        case events.FenceTakenAway():
+            return Line(logging.INFO, "mail may be claimed again: the outbox has no fence any more")
         case events.PauseBegun(relay, by, reason, until):
             why = f": {reason}" if reason else ""
             text = f"relay={relay} paused by {by}{why}; its mail waits"

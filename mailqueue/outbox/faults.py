@@ -25,6 +25,7 @@ from mailqueue.errors import (
     SchemaMissingError,
     SchemaOutdatedError,
 )
+from mailqueue.outbox import fence
 from mailqueue.outbox.location import database_path, describe
 from mailqueue.outbox.tables import PREFIX
 
@@ -74,6 +75,8 @@ class _Fault:
 
     def translated(self, is_operational: bool) -> OutboxError | None:
         """Return our error for it; None for what only a programmer can mend."""
+        if (fenced := fence.refusal(self.error)) is not None:
+            return fenced
         if (found := self._kind()) is not None:
             kind, text = found
             return kind(text(self))

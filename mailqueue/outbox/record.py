@@ -90,6 +90,8 @@ def _write(connection: Connection, results: Sequence[Result], *, is_held: bool =
             trials.append(_attempt(result, answer))
     for statement, rows in groups.items():
         ended += statement.run_each(connection, rows)
+    if not is_held and ended != len(results):
+        return ended  # all of it is taken back
     if trials:
         _TRIED.run_each(connection, trials)
     if results:

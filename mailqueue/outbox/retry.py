@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_never
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_never
 
-from mailqueue.errors import OutboxError
+from mailqueue.errors import OutboxError, OutboxFencedError
 
 T = TypeVar("T")
 
@@ -33,6 +33,11 @@ class Patience:
 PATIENCE = Patience()
 
 
+def _may_pass(error: BaseException) -> bool:
+    # A fence may stand for good, and nothing that was refused by it is owed to anybody.
+    return isinstance(error, OutboxError) and not isinstance(error, OutboxFencedError)
+
+
 async def until_taken(
     transaction: Callable[[], Awaitable[T]],
     *,
@@ -45,7 +50,8 @@ async def until_taken(
 
     For writes that change nothing when they are done twice, as a result whose lease is
     gone after the first time: of a connection that broke at COMMIT nobody knows whether it was
-    carried out. ``refused`` hears of each failure; anything but an `OutboxError` is raised.
+    carried out. ``refused`` hears of each failure; anything but an `OutboxError` is raised,
+    and so is `OutboxFencedError`.
     """
 
     def wait(state: RetryCallState) -> float:
@@ -58,7 +64,7 @@ async def until_taken(
 
     retrying = AsyncRetrying(
         sleep=sleep,
-        retry=retry_if_exception_type(OutboxError),
+        retry=retry_if_exception(_may_pass),
         stop=stop_never,
         wait=wait,
         before_sleep=tell,

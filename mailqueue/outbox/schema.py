@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import PrimaryKeyConstraint
 
 from mailqueue.errors import SchemaMissingError, SchemaOutdatedError, SchemaTooNewError
-from mailqueue.outbox import views
+from mailqueue.outbox import fence, views
 from mailqueue.outbox.engine import create_file
 from mailqueue.outbox.location import database_path, describe
 from mailqueue.outbox.tables import PREFIX, metadata
@@ -67,7 +67,7 @@ def upgrade(engine: Engine) -> None:
 
     One transaction: other processes see all of it or nothing, and of two that upgrade at
     once the second finds the work done. Raises `SchemaTooNewError` and changes nothing where a
-    newer mailqueue has been.
+    newer mailqueue has been, and `OutboxFencedError` where the outbox is being copied or was.
     """
     # Only whoever migrates loads Alembic; producers enqueue without it.
     from alembic import command  # noqa: PLC0415
@@ -79,6 +79,8 @@ def upgrade(engine: Engine) -> None:
     with engine.begin() as connection:
         _wait_for_turn(connection)
         _refuse_newer(current(connection) or "", describe(engine.url))
+        # SQLite alters a table by making it anew, without the triggers on it.
+        fence.check(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 

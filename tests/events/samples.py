@@ -35,6 +35,8 @@ def answered(
 
 ALL: tuple[events.Event, ...] = (
     answered(decision(ACCEPTED)),
+    events.FencePutUp("has moved to postgresql+psycopg://db/mail"),
+    events.FenceTakenAway(),
     events.RecipientExpired(1, "anna@example.net", "main"),
     events.LeaseReaped(4711, "anna@example.net", "w1", decision(SILENCE)),
     events.ResultRefused(4711, "anna@example.net", "main", decision(DEFERRED)),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailqueue.errors import OutboxBusyError, OutboxError, OutboxFullError
+from mailqueue.errors import OutboxBusyError, OutboxError, OutboxFencedError, OutboxFullError
 from mailqueue.outbox.retry import Patience, until_taken
 
 
@@ -87,3 +87,12 @@ def test_waits_double_up_to_a_bound_and_are_spread(
 ) -> None:
     """The wait after a try doubles up to its bound, and loses up to half of itself to chance."""
     assert Patience().delay(tried, jitter) == pytest.approx(expected)
+
+
+async def test_what_a_fence_has_refused_is_not_tried_again() -> None:
+    """A fence may stand for good, and who waits for its end would wait with all that comes after."""
+    transaction = Transaction(OutboxFencedError("moved", "sqlite:////other.db"))
+    waits = Waits()
+    with pytest.raises(OutboxFencedError):
+        await until_taken(transaction, sleep=waits.sleep, jitter=float, refused=waits.refused)
+    assert (transaction.runs, waits.seconds, waits.refusals) == (1, [], [])
