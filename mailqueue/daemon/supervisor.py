@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any
 
 from mailqueue._version import __version__
@@ -63,6 +64,10 @@ class Parts:
     listener: Listener | None
 
 
+TOGETHER_SECONDS = 0.2
+"""Signals so close are one: timeout(1) and some supervisors signal a process and then its group."""
+
+
 class Supervisor:
     """Runs the parts from start to stop.
 
@@ -90,6 +95,7 @@ class Supervisor:
         self._emit = emit
         self._exit_now = exit_now
         self._reason: str | None = None
+        self._signalled_at = -inf
         self._ended = asyncio.Event()
         self._is_registering = self._is_registered = False
         self._reload_wanted = False
@@ -143,7 +149,10 @@ class Supervisor:
 
     def _signalled(self, name: str) -> None:
         if self._reason is None:
+            self._signalled_at = self._clock.monotonic()
             self.stop(name)
+            return
+        if self._clock.monotonic() - self._signalled_at < TOGETHER_SECONDS:
             return
         # Said twice: now. What is leased stays leased, and the next start of a daemon finds
         # this worker dead and records the doubt.
