@@ -90,7 +90,7 @@ def test_waits_double_up_to_a_bound_and_are_spread(
 
 
 async def test_what_a_fence_has_refused_is_not_tried_again() -> None:
-    """A fence may stand for good, and who waits for its end would wait with all that comes after."""
+    """A fence may stand for good; who waited for its end would hold up all that comes after."""
     transaction = Transaction(OutboxFencedError("moved", "sqlite:////other.db"))
     waits = Waits()
     with pytest.raises(OutboxFencedError):
