@@ -20,6 +20,7 @@ from mailqueue.daemon.service import Service
 from mailqueue.errors import OutboxFencedError
 from mailqueue.events import (
     DiskLow,
+    DiskRecovered,
     Emit,
     LeaseReaped,
     LogPinned,
@@ -198,10 +199,15 @@ class Janitor(Service):
             return
         free = disk.free()
         is_low = free is not None and free < disk.floor
-        if is_low and not self._disk_is_low and free is not None:
-            self.emit(DiskLow(free, disk.floor))
-        self._disk_is_low = is_low
+        was_low, self._disk_is_low = self._disk_is_low, is_low
         self._dispatcher.is_held = is_low
+        if free is None or is_low is was_low:
+            return
+        if is_low:
+            self.emit(DiskLow(free, disk.floor))
+        else:
+            self.emit(DiskRecovered(free))
+            self._dispatcher.wake.ring()
 
     async def _clear(self) -> None:
         await self.settle_dead()

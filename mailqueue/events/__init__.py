@@ -137,6 +137,13 @@ class DiskLow:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskRecovered:
+    """There is room again; ``free`` in bytes."""
+
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
 class LogPinned:
     """SQLite's log cannot be emptied for somebody's long reading. ``size`` in bytes."""
 
@@ -221,6 +228,7 @@ Event = (
     | DatabaseTrouble
     | DatabaseRecovered
     | DiskLow
+    | DiskRecovered
     | LogPinned
     | PartFailed
     | ProcessEnded

@@ -67,7 +67,7 @@ def _worded(event: events.Event) -> Line:
             return _configuration(event)
         case events.DatabaseTrouble() | events.DatabaseRecovered():
             return _database(event)
-        case events.DiskLow() | events.LogPinned():
+        case events.DiskLow() | events.DiskRecovered() | events.LogPinned():
             return _space(event)
         case events.PartFailed(part, error):
             text = f"{part}: unexpected {type(error).__name__}: {error}; it goes on"
@@ -219,7 +219,7 @@ def _database(
             return Line(logging.INFO, text, {"trouble": trouble})
 
 
-def _space(event: events.DiskLow | events.LogPinned) -> Line:
+def _space(event: events.DiskLow | events.DiskRecovered | events.LogPinned) -> Line:
     match event:
         case events.DiskLow(free, floor):
             text = (
@@ -227,6 +227,9 @@ def _space(event: events.DiskLow | events.LogPinned) -> Line:
                 "nothing is claimed until there is more"
             )
             return Line(logging.ERROR, text, {"free": free, "floor": floor})
+        case events.DiskRecovered(free):
+            text = f"the outbox's disk has room again, {free} bytes are free: mail is claimed"
+            return Line(logging.INFO, text, {"free": free})
         case events.LogPinned(size):
             text = (
                 f"the outbox's log has grown to {size} bytes and cannot be emptied: somebody has "

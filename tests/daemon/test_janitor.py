@@ -11,7 +11,15 @@ import pytest
 from sqlalchemy import Connection, update
 
 from mailqueue.daemon.janitor import DiskFloor
-from mailqueue.events import DiskLow, LeaseReaped, LogPinned, Pruned, RecipientExpired, RelayUnknown
+from mailqueue.events import (
+    DiskLow,
+    DiskRecovered,
+    LeaseReaped,
+    LogPinned,
+    Pruned,
+    RecipientExpired,
+    RelayUnknown,
+)
 from mailqueue.mail.rule import Rule
 from mailqueue.outbox import reap
 from mailqueue.outbox.checkpoint import log_size
@@ -147,9 +155,13 @@ async def test_a_low_disk_holds_claims_and_lets_go(
     assert wired.dispatcher.is_held
     (event,) = wired.told.of(DiskLow)
     assert event.floor == 2**62
+    assert not await wired.dispatcher.wake.wait(0.0)
     janitor.upkeep = wired.janitor(disk=DiskFloor(tmp_path, 0)).upkeep
     janitor._watch_disk()
+    janitor._watch_disk()
     assert not wired.dispatcher.is_held
+    assert await wired.dispatcher.wake.wait(0.0), "what waits goes at once"
+    assert len(wired.told.of(DiskRecovered)) == 1
     janitor.upkeep = wired.janitor(disk=DiskFloor(tmp_path, 2**62)).upkeep
     janitor._watch_disk()
     assert len(wired.told.of(DiskLow)) == 2

@@ -49,6 +49,7 @@ ALL: tuple[events.Event, ...] = (
     events.DatabaseTrouble("writing", "the disk is full"),
     events.DatabaseRecovered(9.0),
     events.DiskLow(10, 100),
+    events.DiskRecovered(100),
     events.LogPinned(100_000_000),
     events.PartFailed("Keeper", ZeroDivisionError("oops")),
     events.ProcessEnded("1/2", -9, 1.0),
