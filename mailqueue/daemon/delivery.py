@@ -18,7 +18,7 @@ from mailqueue.outbox.lease import Lease, LeasedMessage
 from mailqueue.outbox.record import Result, Trial
 from mailqueue.smtp.pool import MayBegin, Pool
 from mailqueue.smtp.session import SessionFacts
-from mailqueue.smtp.transaction import BeforeDot, Transaction
+from mailqueue.smtp.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,23 @@ class Terms:
 
 
 Settle = Callable[["Delivery", Sequence[Result]], "asyncio.Future[None]"]
-"""Takes results to be recorded; awaited while the session carries other mail already."""
-MayWriteDot = Callable[[Sequence[Lease], OnDoubt], Awaitable[bool]]
-"""Whether the leases are still ours; where doubt is held, it is marked durably first."""
+"""Takes results to be recorded; whoever has taken them says so by `Delivery.is_written`."""
+MayWriteDot = Callable[[Sequence[Lease], OnDoubt], bool | Awaitable[bool]]
+"""Whether the leases are still ours; where doubt is held, it is marked durably first, which is
+awaited."""
+
+
+def _tell_nobody(_: Delivery) -> None:
+    """Stand in where nobody wants to know."""
 
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """Sends one message, in as many transactions as its recipients need."""
+    """Sends one message, in as many transactions as its recipients need.
+
+    Whoever carries it is free for the next one when all results are handed in: ``ended`` is
+    called once they are written, or have been given up.
+    """
 
     message: LeasedMessage
     terms: Terms
@@ -50,6 +59,7 @@ class Delivery:
     may_begin: MayBegin
     may_write_dot: MayWriteDot
     settle: Settle
+    ended: Callable[[Delivery], None] = _tell_nobody
     begun: bool = field(default=False, init=False)
     is_unwanted: bool = field(default=False, init=False)
     _unwanted_for: str = field(default="shutdown", init=False)
@@ -60,6 +70,10 @@ class Delivery:
     """Of the session that the transaction runs on, or ran on."""
     _started_at: int = field(default=0, init=False)
     _settling: bool = field(default=False, init=False)
+    _batch: tuple[Lease, ...] = field(default=(), init=False)
+    _unwritten: int = field(default=0, init=False)
+    """How many times results were handed in that are not written."""
+    _is_carried: bool = field(default=False, init=False)
 
     @property
     def is_past_dot(self) -> bool:
@@ -88,8 +102,8 @@ class Delivery:
             sending.cancel()
 
     async def run(self) -> None:
-        """Deliver and settle every recipient, whatever happens; raises only CancelledError
-        and what `settle` raises.
+        """Deliver, and hand in what became of every recipient, whatever happens; raises only
+        CancelledError and what `settle` raises.
         """
         self.begun = True
         self._left = self.message.leases
@@ -97,29 +111,53 @@ class Delivery:
         try:
             while self._left and not self.is_unwanted and why is None:
                 why = await self._transact()
+            self._hand_back(why or self._unwanted_for)
         except BaseException:
             # Who is left was never sent to: a lease that ran out would look like doubt.
-            await self._hand_back("the delivery was cut short")
+            self._hand_back("the delivery was cut short")
             raise
-        await self._hand_back(why or self._unwanted_for)
+        finally:
+            self._has_been_carried()
+
+    def turn_away(self, why: str) -> None:
+        """Hand everybody back, in place of `run`; raises what `settle` raises."""
+        self.begun = True
+        self._left = self.message.leases
+        try:
+            self._hand_back(why)
+        finally:
+            self._has_been_carried()
+
+    def is_written(self) -> None:
+        """Hear that results which were handed in are written, or that they never will be."""
+        self._unwritten -= 1
+        if self._is_carried and not self._unwritten:
+            self.ended(self)
+
+    def _has_been_carried(self) -> None:
+        self._is_carried = True
+        if not self._unwritten:
+            self.ended(self)
 
     async def _transact(self) -> str | None:
         """Send to the next of those left; returns why there can be no other, if so."""
-        batch = self._left[: self.terms.recipients_per_transaction]
+        self._batch = batch = self._left[: self.terms.recipients_per_transaction]
         self._forget()
         try:
             findings = await self._converse(batch)
         except asyncio.CancelledError:
             answer = NoReply(NoReplyKind.ABANDONED, self._unwanted_for)
-            await self._conclude(batch, self._interrupted(batch, answer))
+            self._conclude(batch, self._interrupted(batch, answer))
             raise
         except Exception as error:  # noqa: BLE001 - one bad message never stops the queue
             answer = NoReply(NoReplyKind.LOCAL, sanitise(f"{type(error).__name__}: {error}"))
-            await self._conclude(batch, self._interrupted(batch, answer))
+            self._conclude(batch, self._interrupted(batch, answer))
             return "a fault on this side ended the transaction before"
         if findings is None:
             return "the relay was paused or replaced meanwhile"
-        await self._conclude(batch, findings)
+        writing = self._conclude(batch, findings)
+        if self._left and writing is not None:
+            await self._until_written(writing)
         return None if self._facts else "the relay was lost before these were reached"
 
     async def _converse(self, batch: tuple[Lease, ...]) -> tuple[Finding, ...] | None:
@@ -128,7 +166,6 @@ class Delivery:
             # Nobody enqueued it so: sent, it would be an empty mail, and the loss would not show.
             raise LookupError("the outbox holds no content for this message")
         envelope = Envelope(self.message.sender, tuple([lease.address for lease in batch]))
-        before_dot = self._before_dot(batch)
         fresh = False
         while True:
             session = await self.pool.borrow(fresh=fresh, may_begin=self.may_begin)
@@ -144,7 +181,7 @@ class Delivery:
             try:
                 self._facts = session.facts
                 self._transaction = session.begin(
-                    envelope, self.message.content, before_dot=before_dot
+                    envelope, self.message.content, before_dot=self._may_write_dot
                 )
                 transacted = await self._transaction.run()
             finally:
@@ -160,12 +197,10 @@ class Delivery:
         """Begin anew: what was on another session says nothing of what comes."""
         self._transaction, self._facts, self._started_at = None, None, self.clock.now()
 
-    def _before_dot(self, batch: tuple[Lease, ...]) -> BeforeDot:
-        async def before_dot(accepted: tuple[int, ...]) -> bool:
-            leases = [batch[position] for position in accepted]
-            return await self.may_write_dot(leases, self.message.on_doubt)
-
-        return before_dot
+    def _may_write_dot(self, accepted: tuple[int, ...]) -> bool | Awaitable[bool]:
+        batch = self._batch
+        leases = [batch[position] for position in accepted]
+        return self.may_write_dot(leases, self.message.on_doubt)
 
     def _interrupted(self, batch: tuple[Lease, ...], answer: NoReply) -> tuple[Finding, ...]:
         """End the transaction from our side: whoever was answered keeps that answer."""
@@ -173,7 +208,9 @@ class Delivery:
             return self._transaction.interrupt(answer)
         return (Finding(Evidence(Stage.DATA, answer)),) * len(batch)
 
-    async def _conclude(self, batch: tuple[Lease, ...], findings: Sequence[Finding]) -> None:
+    def _conclude(
+        self, batch: tuple[Lease, ...], findings: Sequence[Finding]
+    ) -> asyncio.Future[None] | None:
         """Settle ``batch``, but for those who go into the next transaction at once."""
         trial = self._trial()
         decided = [
@@ -183,7 +220,9 @@ class Delivery:
         again = tuple([result.lease for result in decided if result.decision.verdict.at_once])
         self._left = again + self._left[len(batch) :]
         self._transaction = None
-        await self._settled([one for one in decided if not one.decision.verdict.at_once])
+        if again:
+            decided = [one for one in decided if not one.decision.verdict.at_once]
+        return self._hand_in(decided)
 
     def _decide(self, lease: Lease, finding: Finding) -> Decision:
         return decide(
@@ -211,23 +250,30 @@ class Delivery:
             tls=facts.tls,
         )
 
-    async def _hand_back(self, why: str) -> None:
+    def _hand_back(self, why: str) -> None:
         if not self._left:
             return
         evidence = Evidence(Stage.DATA, NoReply(NoReplyKind.ABANDONED, why))
         self._forget()
         trial = self._trial()
         leases, self._left = self._left, ()
-        await self._settled(
+        self._hand_in(
             [Result(lease, self._decide(lease, Finding(evidence)), trial) for lease in leases]
         )
 
-    async def _settled(self, results: Sequence[Result]) -> None:
+    def _hand_in(self, results: Sequence[Result]) -> asyncio.Future[None] | None:
         if not results:
-            return
-        # A result that is known must be written: a cancellation waits until it is.
+            return None
+        self._unwritten += 1
+        try:
+            return self.settle(self, results)
+        except BaseException:
+            self._unwritten -= 1
+            raise
+
+    async def _until_written(self, writing: asyncio.Future[None]) -> None:
+        """Wait, with others still to be sent to: a cancellation waits too."""
         self._settling = True
-        writing = self.settle(self, results)
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from mailqueue.clock import Clock
 from mailqueue.daemon.bound import Bound
+from mailqueue.daemon.crew import Crew
 from mailqueue.daemon.delivery import Delivery, Terms
 from mailqueue.daemon.keeper import Keeper, LeaseEnd
+from mailqueue.daemon.leave import Leave
 from mailqueue.daemon.reception import Reception
 from mailqueue.daemon.recorder import Recorder
-from mailqueue.daemon.round import Plan, Taken, claim_round
-from mailqueue.daemon.routing import Route, Routing
+from mailqueue.daemon.round import Haul, Plan, claim_round
+from mailqueue.daemon.routing import Opening, Route, Routing
 from mailqueue.daemon.service import Service
 from mailqueue.errors import OutboxFencedError
 from mailqueue.events import Emit, PartFailed
 from mailqueue.failpoint import reach
-from mailqueue.mail.doubt import OnDoubt
-from mailqueue.outbox.claim import mark_dot
 from mailqueue.outbox.fence import Fence
-from mailqueue.outbox.lease import Lease
+from mailqueue.outbox.lease import LeasedMessage
 from mailqueue.outbox.relays import save
 
 OCTETS_IN_FLIGHT = 64 * 1024 * 1024
@@ -77,7 +77,11 @@ class Dispatcher(Service):
         reception.freed = self.wake.ring
         keeper.in_flight = self.messages
         self._clock = clock
-        self._deliveries: dict[asyncio.Task[None], Delivery] = {}
+        self._deliveries: dict[Delivery, Opening] = {}
+        """Those claimed whose results are not all written."""
+        self._crews: dict[Route, Crew] = {}
+        self._changed = asyncio.Event()
+        """Set whenever a delivery has ended."""
         self._moved: list[Route] = []
         """Relays at which a probe has begun or ended, and SQL does not know it yet."""
         self._poll = pace.poll
@@ -90,12 +94,12 @@ class Dispatcher(Service):
 
     def messages(self) -> set[int]:
         """Return the ids of the messages that are being sent."""
-        return {delivery.message.id for delivery in self._deliveries.values()}
+        return {delivery.message.id for delivery in self._deliveries}
 
     @property
     def past_dot(self) -> int:
         """How many of them are past the point where ending them would leave doubt."""
-        return sum(delivery.is_past_dot for delivery in self._deliveries.values())
+        return sum(crew.past_dot for crew in self._crews.values())
 
     async def _run(self) -> None:
         while not self.stopping:
@@ -115,8 +119,7 @@ class Dispatcher(Service):
         except OutboxFencedError:
             self.fence_met()
             return self.pace.poll
-        for taken in haul.taken:
-            self._begin(taken, haul.end)
+        self._begin(haul)
         if haul.taken:
             self.routing.turn()
             # There may be room for more: the claim was bounded by recipients, of whom one
@@ -131,7 +134,7 @@ class Dispatcher(Service):
         for route in self.routing.routes:
             route.look_ahead(now=self._clock.monotonic())
             if self.routing.is_barred(route, now=self._clock.now()):
-                route.pool.send_away()
+                self._send_away(route)
             if self.routing.is_paused(route.name, now=self._clock.now()):
                 self._withdraw(route)
         return Plan(
@@ -145,9 +148,8 @@ class Dispatcher(Service):
 
     def _withdraw(self, route: Route) -> None:
         """Call back what waits in line on a session: a person lets nothing more go there."""
-        for sending, delivery in self._deliveries.items():
-            if delivery.terms.relay == route.name:
-                delivery.withdraw(sending, "the relay was paused")
+        if (crew := self._crews.get(route)) is not None:
+            crew.withdraw("the relay was paused")
 
     def _bound(self, total: int, used_by: Callable[[Route], int]) -> Bound:
         used = {route.name: used_by(route) for route in self.routing.routes}
@@ -169,99 +171,120 @@ class Dispatcher(Service):
             if route.is_in_force:
                 await self._recorder.write(partial(save, row=route.row()))
 
-    def _begin(self, taken: Taken, end: LeaseEnd) -> None:
+    def _send_away(self, route: Route) -> None:
+        """Hand back what waits for a relay at which nothing may begin."""
+        if (crew := self._crews.get(route)) is not None:
+            crew.turn_away("the relay was paused or replaced meanwhile")
+        route.pool.send_away()
+
+    def _begin(self, haul: Haul) -> None:
         reach("after", "claim-commit")
-        route, message = taken.opening.route, taken.message
-        if taken.opening.is_probe:
+        makers: dict[Opening, Callable[[LeasedMessage], Delivery]] = {}
+        for taken in haul.taken:
+            opening = taken.opening
+            if (make := makers.get(opening)) is None:
+                make = makers[opening] = self._maker(opening, haul.end)
+            self._begin_one(make(taken.message), opening)
+
+    def _begin_one(self, delivery: Delivery, opening: Opening) -> None:
+        route = opening.route
+        if opening.is_probe:
             route.breaker.probe()
             self._moved.append(route)
         route.in_flight += 1
-        route.octets += message.content.size
-        delivery = self._delivery(taken, end)
-        sending = asyncio.create_task(delivery.run(), name=f"delivery of {message.id}")
-        self._deliveries[sending] = delivery
-        sending.add_done_callback(partial(self._ended, taken=taken))
-        if self.stopping or self.fence is not None:
-            delivery.end(sending)
+        route.octets += delivery.message.content.size
+        self._deliveries[delivery] = opening
+        crew = self._crews.get(route)
+        if crew is None:
+            crew = self._crews[route] = Crew(self._failed)
+        crew.take(delivery, places=route.places)
+        if self.stopping:
+            crew.interrupt("shutdown")
+        elif self.fence is not None:
+            crew.interrupt(self._fenced_by(self.fence))
 
-    def _delivery(self, taken: Taken, end: LeaseEnd) -> Delivery:
-        route, message, pool = taken.opening.route, taken.message, taken.opening.route.pool
-
-        async def may_begin() -> bool:
-            if self._recorder.is_behind:
-                await self._recorder.caught_up()
-            if self.fence is not None:
-                return False
-            if self.routing.is_paused(route.name, now=self._clock.now()):
-                return False
-            return route.uses(pool) and (taken.opening.is_probe or route.breaker.is_closed)
-
-        async def may_write_dot(leases: Sequence[Lease], on_doubt: OnDoubt) -> bool:
-            if not self._keeper.holds(leases, end):
-                return False
-            return on_doubt is OnDoubt.RETRY or await self._mark(leases)
-
+    def _maker(self, opening: Opening, end: LeaseEnd) -> Callable[[LeasedMessage], Delivery]:
+        """Return what makes deliveries of the mail that was claimed at ``opening``."""
+        route, pool = opening.route, opening.route.pool
+        leave = Leave(
+            route,
+            pool,
+            opening.is_probe,
+            end,
+            self.routing,
+            self._recorder,
+            self._keeper,
+            self._clock,
+            is_fenced=lambda: self.fence is not None,
+        )
         terms = Terms(
             route.name,
             self._keeper.worker,
-            self.routing.policy_of(message.relay),
+            self.routing.policy_of(opening.queue),
             route.settings.recipients_per_transaction,
-            is_stand_in=self.routing.relay_of(message.relay) != route.name,
+            is_stand_in=self.routing.relay_of(opening.queue) != route.name,
         )
-        return Delivery(
-            message,
-            terms,
+        return partial(
+            Delivery,
+            terms=terms,
             pool=pool,
             clock=self._clock,
-            may_begin=may_begin,
-            may_write_dot=may_write_dot,
+            may_begin=leave.may_begin,
+            may_write_dot=leave.may_write_dot,
             settle=partial(self._reception.settle, route),
+            ended=self._ended,
         )
 
-    async def _mark(self, leases: Sequence[Lease]) -> bool:
-        now, worker = self._clock.now(), self._keeper.worker
-        held = await self._recorder.write(
-            lambda connection: mark_dot(connection, leases, worker=worker, now=now)
-        )
-        reach("after", "mark-dot-commit")
-        return held
+    def _failed(self, error: Exception) -> None:
+        self.emit(PartFailed("delivery", error))
 
-    def _ended(self, sending: asyncio.Task[None], *, taken: Taken) -> None:
-        route = taken.opening.route
-        del self._deliveries[sending]
+    def _ended(self, delivery: Delivery) -> None:
+        opening = self._deliveries.pop(delivery)
+        route = opening.route
         route.in_flight -= 1
-        route.octets -= taken.message.content.size
-        if taken.opening.is_probe:
+        route.octets -= delivery.message.content.size
+        if opening.is_probe:
             route.breaker.probe_ended()
             self._moved.append(route)
-        if not sending.cancelled() and (error := sending.exception()) is not None:
-            self.emit(PartFailed("delivery", error))
-        if taken.opening.is_probe or route.wants_more:
+        if opening.is_probe or route.wants_more:
             self.wake.ring()
+        if not (route.is_in_force or route.in_flight):
+            self._crews.pop(route, None)
+        if self.stopping:
+            self._changed.set()
 
     async def stop(self) -> None:
         """Claim no more, hand back what has not reached its final dot, and await the rest."""
         await super().stop()
         self.interrupt()
-        while self._deliveries:
-            await asyncio.wait(self._deliveries)
+        await self._all_ended()
 
     def interrupt(self, why: str = "shutdown") -> None:
         """End the deliveries whose final dot has not been written."""
-        for sending, delivery in self._deliveries.items():
-            delivery.end(sending, why)
+        for crew in tuple(self._crews.values()):
+            crew.interrupt(why)
 
     def enclose(self, fence: Fence | None) -> None:
         """Claim nothing as long as ``fence`` stands, and let go of what is before its final dot."""
         self.fence = fence
         if fence is not None:
-            self.interrupt(f"the outbox {fence}")
+            self.interrupt(self._fenced_by(fence))
         self.wake.ring()
+
+    @staticmethod
+    def _fenced_by(fence: Fence) -> str:
+        return f"the outbox {fence}"
 
     async def abort(self) -> None:
         """Cancel all deliveries; those past their final dot are recorded as in doubt."""
         self.stopping = True
-        for sending in self._deliveries:
-            sending.cancel()
+        for crew in tuple(self._crews.values()):
+            crew.abort()
+        await self._all_ended()
+
+    async def _all_ended(self) -> None:
+        for crew in tuple(self._crews.values()):
+            await crew.left()
         while self._deliveries:
-            await asyncio.wait(self._deliveries)
+            self._changed.clear()
+            await self._changed.wait()

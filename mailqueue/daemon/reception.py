@@ -13,6 +13,7 @@ from mailqueue.daemon.recorder import Recorder
 from mailqueue.daemon.routing import Route
 from mailqueue.events import (
     Emit,
+    PartFailed,
     RecipientAnswered,
     RelayPaused,
     RelayResumed,
@@ -40,23 +41,33 @@ class Reception:
         self._emit = emit
         self._shown: dict[str, float] = {}
         """When each relay's row was written last (monotonic seconds)."""
+        self._showing: dict[asyncio.Task[None], None] = {}
         self.freed: Callable[[], None] = _nobody_waits
         """Rung when a session is about to be free."""
 
     def settle(
         self, route: Route, delivery: Delivery, results: Sequence[Result]
     ) -> asyncio.Future[None]:
-        """Take ``results``; the future is done when they are committed."""
+        """Take ``results``; the future is done when they are committed, or never will be."""
         changed = self._tell(route, results)
         route.settling += 1
         if route.wants_more:
             self.freed()
-        recording = self._recorder.submit(results)
-        told: asyncio.Future[None] = recording.get_loop().create_future()
-        recording.add_done_callback(partial(self._written, route, delivery, results, told))
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._recorder.hand_in(results, partial(self._written, route, delivery, results, told))
         if changed and route.is_in_force:
-            return asyncio.gather(told, self._show(route))  # type: ignore[return-value]
+            self._show_soon(route)
         return told
+
+    def _show_soon(self, route: Route) -> None:
+        showing = asyncio.get_running_loop().create_task(self._show(route))
+        self._showing[showing] = None
+        showing.add_done_callback(self._has_shown)
+
+    def _has_shown(self, showing: asyncio.Task[None]) -> None:
+        del self._showing[showing]
+        if not showing.cancelled() and (error := showing.exception()) is not None:
+            self._emit(PartFailed("reception", error))
 
     async def _show(self, route: Route) -> None:
         """Write the relay's row, in the transaction of the results that changed it."""
@@ -70,20 +81,20 @@ class Reception:
         delivery: Delivery,
         results: Sequence[Result],
         told: asyncio.Future[None],
-        recording: asyncio.Future[list[Result]],
+        outcome: Sequence[Result] | BaseException,
     ) -> None:
         route.settling -= 1
-        if recording.cancelled():
-            told.cancel()
-        elif (error := recording.exception()) is not None:
-            told.set_exception(error)
-        else:
-            reach("after", "record-commit")
-            try:
-                self._report(delivery, results, recording.result())
-            finally:
-                # Whatever the log makes of it: the results are written, and somebody waits.
+        try:
+            if not isinstance(outcome, BaseException):
+                reach("after", "record-commit")
+                self._report(delivery, results, outcome)
+            elif not isinstance(outcome, asyncio.CancelledError):
+                self._emit(PartFailed("delivery", outcome))
+        finally:
+            # Whatever the log makes of it: there is nothing to wait for any more.
+            if not told.done():
                 told.set_result(None)
+            delivery.is_written()
 
     def _tell(self, route: Route, results: Sequence[Result]) -> bool:
         """Tell the breaker how the relay did; returns whether SQL should see a change."""

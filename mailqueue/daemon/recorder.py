@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
@@ -45,10 +46,14 @@ class _Entry:
     done: asyncio.Future[Any]
 
 
+Written = Callable[[Sequence[Result] | BaseException], None]
+"""Hears after the commit which results were refused for want of the lease; or what made it fail."""
+
+
 @dataclass(slots=True)
 class _Results:
     results: Sequence[Result]
-    done: asyncio.Future[list[Result]]
+    written: Written
 
 
 class Recorder(Service):
@@ -98,18 +103,22 @@ class Recorder(Service):
 
     async def record(self, results: Sequence[Result]) -> list[Result]:
         """Write ``results``; returns, after the commit, those refused for want of the lease."""
-        return await self.submit(results)
-
-    def submit(self, results: Sequence[Result]) -> asyncio.Future[list[Result]]:
-        """Take ``results`` to be written; the future is done after the commit, as in `record`."""
         done: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
-        self._results.append(_Results(results, done))
+        self.hand_in(results, partial(_answer, done))
+        return await done
+
+    def hand_in(self, results: Sequence[Result], written: Written) -> None:
+        """Take ``results`` to be written; ``written`` is called after the commit."""
+        part = _Results(results, written)
+        if self._has_ended:
+            _let_go([], [part])
+            return
+        self._results.append(part)
         self._gathered += len(results)
         if self._owed_since is None:
             self._owed_since = self._clock.monotonic()
         if not self._gathering or self._gathered >= GATHERED:
-            self._announce(done)
-        return done
+            self.wake.ring()
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in the next transaction; returns its value after the commit.
@@ -118,13 +127,14 @@ class Recorder(Service):
         """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._entries.append(_Entry(work, done))
-        self._announce(done)
-        return await done
-
-    def _announce(self, done: asyncio.Future[Any]) -> None:
-        if self._task is not None and self._task.done():
+        if self._has_ended:
             done.cancel()
         self.wake.ring()
+        return await done
+
+    @property
+    def _has_ended(self) -> bool:
+        return self._task is not None and self._task.done()
 
     async def _run(self) -> None:
         while not (self.stopping and self.is_idle):
@@ -206,18 +216,15 @@ class Recorder(Service):
     async def _one_by_one(self, entries: list[_Entry], results: list[_Results]) -> None:
         """Find the write that raised: each gets a transaction of its own, and its own error."""
         for single in results:
-            await self._alone(single.done, [], [single])
+            await self._alone([], [single])
         for entry in entries:
-            await self._alone(entry.done, [entry], [])
+            await self._alone([entry], [])
 
-    async def _alone(
-        self, done: asyncio.Future[Any], entries: list[_Entry], results: list[_Results]
-    ) -> None:
+    async def _alone(self, entries: list[_Entry], results: list[_Results]) -> None:
         try:
             values, refused = await self._write_until_taken(entries, results)
         except Exception as error:  # noqa: BLE001 - handed to whoever asked for it
-            if not done.done():
-                done.set_exception(error)
+            _disappoint(entries, results, error)
         else:
             _resolve(entries, values, results, refused)
 
@@ -231,7 +238,15 @@ def _let_go(entries: Sequence[_Entry], results: Sequence[_Results]) -> None:
     for entry in entries:
         entry.done.cancel()
     for part in results:
-        part.done.cancel()
+        _tell(part, asyncio.CancelledError())
+
+
+def _disappoint(entries: Sequence[_Entry], results: Sequence[_Results], error: Exception) -> None:
+    for entry in entries:
+        if not entry.done.done():
+            entry.done.set_exception(error)
+    for part in results:
+        _tell(part, error)
 
 
 def _apply(
@@ -249,13 +264,29 @@ def _resolve(
     results: Sequence[_Results],
     refused: Sequence[Result],
 ) -> None:
+    for entry, value in zip(entries, values, strict=True):
+        if not entry.done.done():
+            entry.done.set_result(value)
     rejected = set(map(id, refused))
     for part in results:
-        _set(part.done, [result for result in part.results if id(result) in rejected])
-    for entry, value in zip(entries, values, strict=True):
-        _set(entry.done, value)
+        mine = [result for result in part.results if id(result) in rejected] if rejected else ()
+        _tell(part, mine)
 
 
-def _set(done: asyncio.Future[Any], value: Any) -> None:
-    with contextlib.suppress(asyncio.InvalidStateError):
-        done.set_result(value)
+def _tell(part: _Results, outcome: Sequence[Result] | BaseException) -> None:
+    try:
+        part.written(outcome)
+    except Exception as error:  # noqa: BLE001 - the others of its transaction must hear as well
+        context = {"message": "whoever was told of written results raised", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)
+
+
+def _answer(done: asyncio.Future[list[Result]], outcome: Sequence[Result] | BaseException) -> None:
+    if done.done():
+        return
+    if isinstance(outcome, asyncio.CancelledError):
+        done.cancel()
+    elif isinstance(outcome, BaseException):
+        done.set_exception(outcome)
+    else:
+        done.set_result(list(outcome))

@@ -13,6 +13,7 @@ from mailqueue.daemon.keeper import LeaseEnd
 from mailqueue.daemon.routing import Opening
 from mailqueue.failpoint import reach
 from mailqueue.mail.priority import Priority
+from mailqueue.mail.value import value
 from mailqueue.outbox.claim import Claim, claim
 from mailqueue.outbox.due import next_due
 from mailqueue.outbox.lease import LeasedMessage
@@ -43,7 +44,7 @@ class Plan:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Taken:
     """A leased message, and the opening it was claimed for."""
 

@@ -60,6 +60,11 @@ class Route:
         """Whether this process may connect to it: of several, some may have no share in it."""
         return self.settings.connections > 0
 
+    @property
+    def places(self) -> int:
+        """For how many messages its sessions have a place at once."""
+        return self.settings.connections * (1 + self.settings.pipelining)
+
     def uses(self, pool: Pool) -> bool:
         """Whether new transactions may go through ``pool``: a reload may have replaced it."""
         return self.pool is pool and self.is_in_force

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from mailqueue.mail.decision import Decision
 from mailqueue.mail.reply import Evidence
+from mailqueue.mail.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RecipientAnswered:
     """One recipient has left a transaction with a decision. ``delay`` in seconds since enqueue."""
 

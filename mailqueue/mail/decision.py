@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mailqueue.mail.dialogue import Finding
 from mailqueue.mail.doubt import OnDoubt
@@ -11,10 +11,11 @@ from mailqueue.mail.reply import Unsendable
 from mailqueue.mail.rule import Rule
 from mailqueue.mail.schedule import Backoff, GiveUp, History, next_attempt
 from mailqueue.mail.stage import Stage
+from mailqueue.mail.value import value
 from mailqueue.mail.verdict import Outcome, Scope, Verdict, judge
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decision:
     """What happens to a recipient: the event, when it is due again, and why.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from mailqueue.mail.reply import Evidence, Reply
+from mailqueue.mail.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finding:
     """What one recipient leaves a transaction with.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from mailqueue.mail.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Envelope:
     """Who it is from and who it goes to (RFC 5321 section 2.3.1).
 
@@ -17,7 +17,7 @@ class Envelope:
     recipients: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Content:
     """The RFC 5322 bytes exactly as they go on the wire, before dot-stuffing.
 

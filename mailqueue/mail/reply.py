@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from mailqueue.mail.stage import Stage
+from mailqueue.mail.value import value
 
 MAX_TEXT_BYTES = 1024
 """How much of a reply's text is kept. Enough for any real explanation; bounds every row."""
@@ -37,7 +38,7 @@ class EnhancedStatus:
         return f"{self.klass}.{self.subject}.{self.detail}"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reply:
     """One reply of the relay (RFC 5321 section 4.2).
 
@@ -104,7 +105,7 @@ class NoReplyKind(StrEnum):
     """A fault on this side: a bug, a bad row, a full disk."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NoReply:
     """Silence, with its kind and whatever detail this side knows (sanitised)."""
 
@@ -133,7 +134,7 @@ class Unsendable:
 Answer = Reply | NoReply | Unsendable
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Evidence:
     """What was learnt at one stage. ``command`` is the line we sent, never with credentials."""
 

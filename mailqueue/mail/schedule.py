@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from mailqueue.mail.value import value
+
 _SECOND = 1_000_000
 
 LAST_ATTEMPT_SECONDS = 60.0
@@ -44,7 +46,7 @@ class Backoff:
         return min(grown, self.maximum)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class History:
     """What the schedule needs to know of a recipient.
 

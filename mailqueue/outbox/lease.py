@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mailqueue.mail.doubt import OnDoubt
 from mailqueue.mail.envelope import Content
 from mailqueue.mail.schedule import History
+from mailqueue.mail.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Lease:
     """One leased recipient. ``token`` must still be the row's for a result to be written."""
 
@@ -19,7 +18,7 @@ class Lease:
     history: History
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LeasedMessage:
     """A message with those of its recipients that were due, and its content."""
 

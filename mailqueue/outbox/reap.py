@@ -17,6 +17,7 @@ from mailqueue.mail.reply import Evidence, NoReply, NoReplyKind
 from mailqueue.mail.rule import Rule
 from mailqueue.mail.schedule import Backoff, History
 from mailqueue.mail.stage import Stage
+from mailqueue.mail.value import value
 from mailqueue.outbox.lease import Lease
 from mailqueue.outbox.record import Result, Trial, record
 from mailqueue.outbox.states import after, may
@@ -29,7 +30,7 @@ Policies = Callable[[str], Backoff]
 """The backoff of the relay of this name."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reaped(Result):
     """What became of a lease without its worker, and of which message it was."""
 

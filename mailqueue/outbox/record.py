@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Update, and_, bindparam, case, insert, null, or_, select, update
@@ -12,6 +11,7 @@ from mailqueue.failpoint import reach
 from mailqueue.mail.decision import Decision
 from mailqueue.mail.lifecycle import Event, State, advance
 from mailqueue.mail.reply import NoReply, Reply, mask
+from mailqueue.mail.value import value
 from mailqueue.mail.verdict import Outcome
 from mailqueue.outbox.clauses import among, listed
 from mailqueue.outbox.lease import Lease
@@ -20,7 +20,7 @@ from mailqueue.outbox.states import may
 from mailqueue.outbox.tables import attempts, recipients
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Trial:
     """The circumstances of an attempt, the same for all recipients of a transaction."""
 
@@ -33,7 +33,7 @@ class Trial:
     tls: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Result:
     """What became of one lease."""
 

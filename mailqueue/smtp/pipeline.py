@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import Protocol
 
@@ -164,16 +164,16 @@ class Pipeline(asyncio.Protocol):
         else:
             self.advance()
 
-    def soon(self, wake: asyncio.Future[None]) -> None:
-        """Let the turn go on that may send its content.
+    def soon(self, proceed: Callable[[], None]) -> None:
+        """Let the turn ``proceed`` that may send its content.
 
         Where another turn has just ended, somebody may be about to take the place behind this
         one. He is let in first, so that his commands go with the content in one write.
         """
         if self._has_finished:
-            self.loop.call_soon(_wake, wake)
+            self.loop.call_soon(proceed)
         else:
-            _wake(wake)
+            proceed()
 
     def leave(self, turn: Turn) -> None:
         """Let a turn go that was cut short from our side.
@@ -331,8 +331,3 @@ def _shortest(timeouts: Timeouts) -> float:
         timeouts.rset,
         timeouts.quit,
     )
-
-
-def _wake(wake: asyncio.Future[None]) -> None:
-    if not wake.done():
-        wake.set_result(None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from math import inf
 
 from mailqueue.failpoint import reach
@@ -14,7 +14,7 @@ from mailqueue.mail.stage import Stage
 from mailqueue.smtp.evidence import is_stale
 from mailqueue.smtp.offer import Offer
 from mailqueue.smtp.pipeline import Pipeline
-from mailqueue.smtp.transaction import SIZE_REFUSALS, BeforeDot, Transacted, Transaction
+from mailqueue.smtp.transaction import SIZE_REFUSALS, BeforeDot, Transacted, Transaction, told
 from mailqueue.smtp.upload import BLOCK_OCTETS, ending, stuffed, stuffed_block
 
 
@@ -29,7 +29,8 @@ class PipelinedTransaction(Transaction):
 
     __slots__ = (
         "_asked", "_dot_written", "_go", "_is_done", "_is_only_dot", "_is_refused", "_is_stale",
-        "_line", "_listen", "_mail_line", "_may_be_stale", "_rcpt", "_with_size", "_woken",
+        "_leave_to_finish", "_line", "_listen", "_mail_line", "_may_be_stale", "_rcpt",
+        "_with_size", "_woken",
         "awaits_last", "has_asked", "has_left", "patience", "stage",
     )  # fmt: skip
 
@@ -62,6 +63,8 @@ class PipelinedTransaction(Transaction):
         """Whether a content that nobody gets has been ended at once (RFC 2920 section 3.1)."""
         self._go = False
         """Whether the content may be sent."""
+        self._leave_to_finish: Awaitable[bool] | None = None
+        """What `BeforeDot` has yet to say."""
         self._is_done = False
         self._is_stale = False
         self._woken: asyncio.Future[None] | None = None
@@ -96,8 +99,12 @@ class PipelinedTransaction(Transaction):
             if self._go and not self._is_done:
                 await self._send_content()
         except BaseException:
+            if isinstance(self._leave_to_finish, Coroutine):
+                self._leave_to_finish.close()
             self._leave()
             raise
+        if self._dot_written:
+            reach("after", Stage.END_OF_DATA)
         return None if self._is_stale else self._transacted()
 
     def interrupt(self, answer: NoReply) -> tuple[Finding, ...]:
@@ -222,8 +229,7 @@ class PipelinedTransaction(Transaction):
         else:
             self._await(Stage.DATA, self._hear_early, inf)
             self._go = True
-            if self._woken is not None:
-                self._line.soon(self._woken)
+            self._line.soon(self._proceed)
 
     def _hear_no(self, reply: Reply) -> None:
         """DATA is refused: why for those accepted, a consequence where there is none."""
@@ -281,24 +287,63 @@ class PipelinedTransaction(Transaction):
 
     # The content
 
-    async def _send_content(self) -> None:
+    def _proceed(self) -> None:
+        """Send the content at once, if nothing about it has to be waited for."""
+        if self._is_done or self._woken is None or self._woken.done():
+            return
+        try:
+            has_gone = self._send_whole()
+        except Exception as error:  # noqa: BLE001 - raised to whoever runs this
+            self._woken.set_exception(error)
+        else:
+            if not has_gone:
+                self._wake()
+
+    def _send_whole(self) -> bool:
+        """Return whether the content has gone, or never will; else `_send_content` goes on."""
         line, raw = self._line, self._content.raw
-        line.show_sent(f"({len(raw)} octets of content)")
+        if len(raw) > BLOCK_OCTETS or line.outlet.is_paused or not line.is_heard_out:
+            return False
+        if self._before_dot is not None:
+            may_finish = self._before_dot(self._dialogue.accepted)
+            if not isinstance(may_finish, bool):
+                self._leave_to_finish = may_finish
+                return False
+            if not may_finish:
+                self._stop()
+                return True
+        self._show_content()
+        reach("before", "content")
+        reach("after", "content")
+        self._finish(stuffed_block(raw) + ending(raw))
+        return True
+
+    def _show_content(self) -> None:
+        self._line.show_sent(f"({len(self._content.raw)} octets of content)")
+
+    async def _send_content(self) -> None:
+        raw = self._content.raw
+        self._show_content()
         reach("before", "content")
         if len(raw) > BLOCK_OCTETS:
             last = await self._send_blocks(raw)
         else:
             last = stuffed_block(raw)
         reach("after", "content")
-        if self._before_dot is not None and not await self._before_dot(self._dialogue.accepted):
-            await self._stop()
+        if not await self._may_finish():
+            self._stop()
             return
         await self._until_room()
         if self._is_done:
             return
         self._finish(last + ending(raw))
         await self._until_heard()
-        reach("after", Stage.END_OF_DATA)
+
+    async def _may_finish(self) -> bool:
+        asked, self._leave_to_finish = self._leave_to_finish, None
+        if asked is not None:
+            return await asked
+        return self._before_dot is None or await told(self._before_dot(self._dialogue.accepted))
 
     async def _send_blocks(self, raw: bytes) -> bytes:
         """Send all blocks but the last as the network takes them; returns the last."""
@@ -338,7 +383,7 @@ class PipelinedTransaction(Transaction):
         self._line.finish_content(block)
         reach("after", "dot")
 
-    async def _stop(self) -> None:
+    def _stop(self) -> None:
         answer = NoReply(NoReplyKind.ABANDONED, "the lease was not ours any more")
         if not self._is_done:
             self._dialogue.close(Evidence(Stage.DATA, answer, "DATA"))

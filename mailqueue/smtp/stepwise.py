@@ -9,7 +9,7 @@ from mailqueue.mail.reply import Evidence, NoReply, Reply
 from mailqueue.mail.stage import Stage
 from mailqueue.smtp.evidence import is_stale, leaves_session
 from mailqueue.smtp.offer import Offer
-from mailqueue.smtp.transaction import SIZE_REFUSALS, BeforeDot, Transacted, Transaction
+from mailqueue.smtp.transaction import SIZE_REFUSALS, BeforeDot, Transacted, Transaction, told
 from mailqueue.smtp.upload import upload
 from mailqueue.smtp.wire import Wire
 
@@ -132,7 +132,7 @@ class StepwiseTransaction(Transaction):
             self._wire,
             self._content.raw,
             timeouts=self._timeouts,
-            may_finish=None if before_dot is None else lambda: before_dot(accepted),
+            may_finish=None if before_dot is None else lambda: told(before_dot(accepted)),
         )
 
     def _close(self, evidence: Evidence) -> None:

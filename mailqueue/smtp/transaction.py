@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from mailqueue.mail.dialogue import Dialogue, Finding
 from mailqueue.mail.envelope import Content, Envelope
 from mailqueue.mail.reply import Evidence, NoReply
 from mailqueue.mail.stage import Stage
+from mailqueue.mail.value import value
 from mailqueue.smtp.fitness import fault_of, path_fault
 from mailqueue.smtp.offer import Offer
 
-BeforeDot = Callable[[tuple[int, ...]], Awaitable[bool]]
-"""Awaited with the positions of the accepted recipients just before the final dot is written;
-False says that the lease is not ours any more, and the dot stays unwritten."""
+BeforeDot = Callable[[tuple[int, ...]], bool | Awaitable[bool]]
+"""Called with the positions of the accepted recipients just before the final dot is written, and
+awaited where it has no answer at once; False says that the lease is not ours any more, and the
+dot stays unwritten."""
+
+
+async def told(answer: bool | Awaitable[bool]) -> bool:
+    """Return an answer that may have to be awaited."""
+    return answer if isinstance(answer, bool) else await answer
+
 
 SIZE_REFUSALS = frozenset({455, 504, 555})
 """A parameter of MAIL is not taken (RFC 5321 section 4.1.1.11)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Transacted:
     """A transaction that was carried out: one finding per recipient, in their order."""
 

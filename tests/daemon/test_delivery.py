@@ -41,6 +41,7 @@ class Desk:
     may_write_dot: Callable[[Sequence[Lease]], bool] = lambda _: True
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     settling: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.opened.set()
@@ -62,16 +63,18 @@ class Desk:
             may_begin=may_begin,
             may_write_dot=may_write_dot,
             settle=self.settle,
+            ended=lambda delivery: self.ended.append(delivery.message.id),
         )
 
-    def settle(self, _: Delivery, results: Sequence[Result]) -> asyncio.Future[None]:
-        """Keep the results once the desk is open."""
-        return asyncio.ensure_future(self._settle(results))
+    def settle(self, delivery: Delivery, results: Sequence[Result]) -> asyncio.Future[None]:
+        """Take the results, and write them once the desk is open."""
+        self.settled.extend(results)
+        return asyncio.ensure_future(self._write(delivery))
 
-    async def _settle(self, results: Sequence[Result]) -> None:
+    async def _write(self, delivery: Delivery) -> None:
         self.settling.set()
         await self.opened.wait()
-        self.settled.extend(results)
+        delivery.is_written()
 
     async def deliver(self, *addresses: str, most: int = 100) -> None:
         """Deliver a message to these addresses."""
@@ -401,21 +404,46 @@ async def test_cancelled_after_its_dot_it_is_in_doubt(
     await relay.wait_sessions_closed()
 
 
-async def test_a_result_that_is_known_is_written_though_cancelled(
+async def test_whoever_carries_it_is_free_before_its_results_are_written(
     desk: Desk, relay: ScriptedRelay
 ) -> None:
-    """Between the reply and its commit a cancellation waits."""
+    """The next mail need not wait for the commit; this one has ended only after it."""
     desk.opened.clear()
-    delivery = desk.delivery(message_for(ANN))
+    await desk.deliver(ANN)
+    await asyncio.wait_for(desk.settling.wait(), PATIENCE)
+    assert desk.events() == {ANN: Event.SEND}
+    assert not desk.ended
+    desk.opened.set()
+    await turns()
+    assert desk.ended == [1]
+
+
+async def test_no_other_transaction_begins_before_the_results_of_one_are_written(
+    desk: Desk, relay: ScriptedRelay
+) -> None:
+    """One message never has the answers of two transactions at risk, and it ends once."""
+    desk.opened.clear()
+    delivery = desk.delivery(message_for(ANN, BOB), most=1)
     sending = asyncio.create_task(delivery.run())
     await asyncio.wait_for(desk.settling.wait(), PATIENCE)
-    assert delivery.is_past_dot
-    sending.cancel()
     await turns()
+    assert delivery.is_past_dot
     assert not sending.done()
-    desk.opened.set()
-    await cancelled(sending)
     assert desk.events() == {ANN: Event.SEND}
+    desk.opened.set()
+    await asyncio.wait_for(sending, PATIENCE)
+    await turns()
+    assert desk.events() == {ANN: Event.SEND, BOB: Event.SEND}
+    assert desk.ended == [1]
+
+
+async def test_turned_away_it_hands_everybody_back(desk: Desk, relay: ScriptedRelay) -> None:
+    """What waits for a relay that is paused costs nobody anything, and the relay sees nothing."""
+    desk.delivery(message_for(ANN, BOB)).turn_away("the relay was paused")
+    assert desk.events() == {ANN: Event.HAND_BACK, BOB: Event.HAND_BACK}
+    await turns()
+    assert desk.ended == [1]
+    assert len(relay.ledger.sessions) == 0
 
 
 async def test_results_that_could_not_be_written_take_no_session_with_them(
