@@ -10,6 +10,7 @@ from mailqueue.config import Config, Loaded, RelaySettings
 from mailqueue.daemon.database import Database
 from mailqueue.daemon.dispatcher import Dispatcher, Pace
 from mailqueue.daemon.herald import Herald
+from mailqueue.daemon.holding import Tenure
 from mailqueue.daemon.janitor import DiskFloor, Janitor, Upkeep, floor_of
 from mailqueue.daemon.keeper import Keeper
 from mailqueue.daemon.listener import Listener
@@ -17,6 +18,7 @@ from mailqueue.daemon.pauses import Pauses
 from mailqueue.daemon.reception import Reception
 from mailqueue.daemon.recorder import Recorder
 from mailqueue.daemon.routing import Routing
+from mailqueue.daemon.shares import Shares
 from mailqueue.daemon.supervisor import Parts, Supervisor
 from mailqueue.daemon.systemd import Notifier
 from mailqueue.events import Emit
@@ -93,6 +95,15 @@ def _parts(config: Config, clock: Clock, emit: Emit) -> Parts:
         dispatcher=dispatcher,
         janitor=janitor,
         pauses=Pauses(dispatcher, database, clock=clock, emit=emit),
+        shares=Shares(
+            dispatcher,
+            database,
+            worker,
+            tenure=_tenure(config, path),
+            path=path,
+            clock=clock,
+            emit=emit,
+        ),
         herald=Herald(notifier, dispatcher, recorder, database, clock=clock, emit=emit),
         notifier=notifier,
         lock=None if path is None else WorkerLock(path, worker),
@@ -103,7 +114,10 @@ def _parts(config: Config, clock: Clock, emit: Emit) -> Parts:
 
 def _routing(config: Config, clock: Clock, emit: Emit) -> Routing:
     def make_pool(settings: RelaySettings) -> Pool:
-        return Pool(Relay(settings), clock=clock, emit=emit)
+        pool = Pool(Relay(settings), clock=clock, emit=emit)
+        # It may open what our share allows, and we have none yet.
+        pool.resize(0)
+        return pool
 
     routing = Routing(make_pool)
     routing.configure(config)
@@ -125,6 +139,11 @@ def _pace(config: Config) -> Pace:
     return Pace(daemon.deliveries, daemon.poll, poll_max, jitter=_POLL_JITTER)
 
 
+def _tenure(config: Config, path: Path | None) -> Tenure:
+    daemon = config.daemon
+    return Tenure.of(daemon.lease, daemon.heartbeat, has_locks=path is not None)
+
+
 def _upkeep(config: Config, path: Path | None) -> Upkeep:
     disk = None if path is None else DiskFloor(path.parent, floor_of(config.limits.free_disk))
     return Upkeep(config.retention.contents, config.retention.messages, disk)
@@ -135,5 +154,6 @@ def _apply(config: Config, parts: Parts) -> None:
     parts.dispatcher.pace = _pace(config)
     parts.keeper.heartbeat = config.daemon.heartbeat
     parts.keeper.lease = config.daemon.lease
+    parts.shares.tenure = _tenure(config, database_path(config.database.url))
     parts.janitor.upkeep = _upkeep(config, database_path(config.database.url))
     event_log.LOGGER.setLevel(config.log.level.upper())

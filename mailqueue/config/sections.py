@@ -46,7 +46,7 @@ class DaemonSettings(Section):
     deliveries: Count = 1000
     """Messages claimed and not yet answered, all relays together."""
     processes: Annotated[int, Field(ge=1, le=64)] = 1
-    """How many share the work; each has its part of every relay's connections."""
+    """How many share the work, and the limits of every relay."""
     event_loop: Literal["auto", "asyncio", "uvloop"] = "auto"
     """"auto": uvloop where it is installed."""
 

@@ -34,7 +34,7 @@ from mailqueue.outbox.checkpoint import Checkpoint, log_size
 from mailqueue.outbox.locks import clear, is_dead, is_locked
 from mailqueue.outbox.prune import Pruned as Batch
 from mailqueue.outbox.prune import Retention, prune, reclaim
-from mailqueue.outbox.workers import forget, known, remove
+from mailqueue.outbox.workers import bury, forget, known
 
 PRUNE_BATCHES = 20
 """Batches in one round: some ten thousand messages a minute."""
@@ -153,7 +153,7 @@ class Janitor(Service):
         count = 0
         while settled := await self._reap((dead,)):
             count += settled
-        await self._recorder.write(partial(remove, worker=dead))
+        await self._recorder.write(partial(bury, worker=dead))
         return count
 
     async def _reap(self, dead: Sequence[str]) -> int:

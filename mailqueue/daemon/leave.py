@@ -42,6 +42,8 @@ class Leave:
             return False
         if self.routing.is_paused(route.name, now=self.clock.now()):
             return False
+        if not route.has_share(self.clock):
+            return False
         return route.uses(self.pool) and (self.is_probe or route.breaker.is_closed)
 
     def may_write_dot(self, leases: Sequence[Lease], on_doubt: OnDoubt) -> bool | Awaitable[bool]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from mailqueue.clock import Clock
 from mailqueue.config import Config, RelaySettings
 from mailqueue.daemon.breaker import Breaker
+from mailqueue.daemon.keeper import LeaseEnd
 from mailqueue.daemon.pulse import Pulse
 from mailqueue.mail.schedule import Backoff
 from mailqueue.outbox.pauses import Pause
@@ -44,6 +46,8 @@ class Route:
     """How many are claimed beyond what the sessions can take on at once."""
     is_in_force: bool = field(default=True, init=False)
     is_default: bool = field(default=False, init=False)
+    tenure: LeaseEnd | None = field(default=None, init=False)
+    """How long our share of the relay's limits lasts; None: it is nobody else's."""
 
     @property
     def name(self) -> str:
@@ -55,10 +59,13 @@ class Route:
         """How many messages have no answer yet."""
         return self.in_flight - self.settling
 
-    @property
-    def is_ours(self) -> bool:
-        """Whether this process may connect to it: of several, some may have no share in it."""
-        return self.settings.connections > 0
+    def has_share(self, clock: Clock) -> bool:
+        """Whether our share of the relay's limits lasts still; one that is over is let go of."""
+        if self.tenure is None or self.tenure.is_to_come(clock):
+            return True
+        # Whoever slept past its end finds that others have it now.
+        self.pool.resize(0)
+        return False
 
     @property
     def places(self) -> int:
@@ -80,11 +87,11 @@ class Route:
 
     @property
     def _most(self) -> int:
-        if not self.settings.connections:
-            # One of several processes, and this relay is left to the others.
+        if not self.pool.limit:
+            # Others have all of it.
             return 0
         per_session = PER_SESSION + self.settings.pipelining
-        return per_session * self.settings.connections + self.ahead
+        return per_session * self.pool.limit + self.ahead
 
     def room(self, *, now: int) -> int:
         """Return how many more messages may be claimed for it at ``now`` (epoch microseconds)."""
@@ -207,6 +214,18 @@ class Routing:
         pause = self.pauses.get(relay)
         return pause is not None and pause.lasts(now=now)
 
+    def queues_of(self, route: Route) -> tuple[str, ...]:
+        """Return the names of the mail that goes there as things stand."""
+        return tuple(
+            queue
+            for queue in self.queues
+            if (first := self._routes.get(self.relay_of(queue))) is not None
+            and (
+                first is route
+                or (not first.breaker.is_closed and route.name in first.settings.fallback)
+            )
+        )
+
     def relay_of(self, queue: str) -> str:
         """Return the relay's name for mail that carries the name ``queue``."""
         return self._default if queue == DEFAULT_RELAY else queue
@@ -250,11 +269,11 @@ class Routing:
     def _candidates(self, queue: str, now: int) -> Iterable[Route]:
         """The relay itself, then its fallbacks in order, each once; none that is paused."""
         route = self._routes.get(self.relay_of(queue))
-        if route is None or not route.is_ours or self.is_paused(route.name, now=now):
+        if route is None or self.is_paused(route.name, now=now):
             return
         yield route
         for name in route.settings.fallback:
-            if self._routes[name].is_ours and not self.is_paused(name, now=now):
+            if not self.is_paused(name, now=now):
                 yield self._routes[name]
 
     def is_barred(self, route: Route, *, now: int) -> bool:

@@ -1,4 +1,7 @@
-"""The part of every limit that one of several processes has."""
+"""The part that one of several processes has of what one machine can hold.
+
+A relay's limits are not divided here: they are shared in rows, see `mailqueue.daemon.shares`.
+"""
 
 from __future__ import annotations
 
@@ -31,17 +34,10 @@ class Share:
         return (total + self.count - 1 - self.index) // self.count
 
     def applied(self, loaded: Loaded) -> Loaded:
-        """Return the configuration with this part of each relay's connections.
-
-        A relay with fewer connections than there are processes is left to some of them.
-        """
+        """Return the configuration with this part of the messages that are claimed at once."""
         return loaded if self.count == 1 else replace(loaded, config=self._cut(loaded.config))
 
     def _cut(self, config: Config) -> Config:
-        relays = {
-            name: relay.model_copy(update={"connections": self.of(relay.connections)})
-            for name, relay in config.relays.items()
-        }
         deliveries = max(1, self.of(config.daemon.deliveries))
         daemon = config.daemon.model_copy(update={"deliveries": deliveries})
-        return config.model_copy(update={"relays": relays, "daemon": daemon})
+        return config.model_copy(update={"daemon": daemon})

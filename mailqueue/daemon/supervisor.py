@@ -25,6 +25,7 @@ from mailqueue.daemon.listener import Listener
 from mailqueue.daemon.pauses import Pauses
 from mailqueue.daemon.recorder import Recorder
 from mailqueue.daemon.routing import Routing
+from mailqueue.daemon.shares import Shares
 from mailqueue.daemon.systemd import Notifier
 from mailqueue.errors import ConfigError
 from mailqueue.events import (
@@ -57,6 +58,7 @@ class Parts:
     dispatcher: Dispatcher
     janitor: Janitor
     pauses: Pauses
+    shares: Shares
     herald: Herald
     notifier: Notifier
     lock: WorkerLock | None
@@ -172,6 +174,7 @@ class Supervisor:
         reaped = await parts.janitor.settle_dead()
         await self._show_relays()
         await parts.pauses.look()
+        await parts.shares.look()
         if parts.doorbell is not None:
             # Without it producers are heard a poll later, and that is all.
             with contextlib.suppress(OSError):
@@ -179,7 +182,8 @@ class Supervisor:
         if parts.listener is not None:
             parts.listener.heard = self._rung
             parts.listener.start()
-        for part in (parts.pauses, parts.keeper, parts.dispatcher, parts.janitor, parts.herald):
+        others = (parts.shares, parts.janitor, parts.herald)
+        for part in (parts.pauses, parts.keeper, parts.dispatcher, *others):
             part.start()
         parts.notifier.ready()
         names = tuple(route.name for route in parts.routing.routes)
@@ -192,6 +196,7 @@ class Supervisor:
         """Look at everything: whoever rings has committed, and does not say what."""
         self.parts.dispatcher.wake.ring()
         self.parts.pauses.wake.ring()
+        self.parts.shares.wake.ring()
 
     def _worker(self) -> workers.Worker:
         now = self._clock.now()
@@ -200,10 +205,9 @@ class Supervisor:
         )
 
     async def _show_relays(self) -> None:
-        routes = self.parts.routing.routes
-        rows = [route.row() for route in routes if route.is_ours]
-        left = [route.name for route in routes if not route.is_ours]
-        await self.parts.recorder.write(partial(relays.show, rows=rows, left=left))
+        rows = [route.row() for route in self.parts.routing.routes]
+        worker = self.parts.worker
+        await self.parts.recorder.write(partial(relays.show, rows=rows, worker=worker))
 
     async def _stop(self) -> None:
         parts = self.parts
@@ -257,7 +261,8 @@ class Supervisor:
         parts.notifier.extend(2 * EXTEND_SECONDS)
         try:
             async with asyncio.timeout(EXTEND_SECONDS):
-                for part in (parts.pauses, parts.janitor, parts.herald, parts.keeper):
+                others = (parts.janitor, parts.herald, parts.keeper)
+                for part in (parts.pauses, parts.shares, *others):
                     await part.stop()
                 await self._show_relays()
                 await parts.recorder.write(partial(workers.remove, worker=parts.worker))
@@ -274,8 +279,11 @@ class Supervisor:
             parts.doorbell.stop()
         if parts.listener is not None:
             await parts.listener.stop()
-        for part in (parts.recorder, parts.pauses, parts.janitor, parts.herald, parts.keeper):
+        others = (parts.janitor, parts.herald, parts.keeper)
+        for part in (parts.recorder, parts.pauses, parts.shares, *others):
             await part.abort()
+        # Now that all sessions are closed: others take what is given back.
+        is_written = is_written and await parts.shares.leave()
         await parts.database.close()
         # Where something is left unwritten the lock's file stays: a lock that nobody holds
         # proves to the next daemon that this one is dead, and its leases are settled at once.
@@ -315,6 +323,7 @@ class Supervisor:
         self._apply(loaded.config)
         for pool in retired:
             self._later(pool.close())
+        self._later(parts.shares.look())
         parts.routing.begin(now=self._clock.now())
         for route in parts.routing.routes:
             route.breaker.allow_probe(now=self._clock.now())

@@ -75,6 +75,7 @@ def _copy(source: Any, partial: Path, progress: Progress | None) -> None:
         copy.execute("PRAGMA journal_mode=DELETE")
         # Nobody works on it; what they hold on lease runs out at its time.
         copy.execute("DELETE FROM mailqueue_workers")
+        copy.execute("DELETE FROM mailqueue_shares")
 
 
 def _check(partial: Path) -> None:

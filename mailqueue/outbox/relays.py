@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import Connection, delete, insert, select, update
 
 from mailqueue.failpoint import reach
-from mailqueue.outbox.tables import DEFAULT_RELAY, relays
+from mailqueue.outbox.tables import DEFAULT_RELAY, relays, shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +43,19 @@ class RelayRow:
         return self.paused_at is not None and (self.paused_until is None or now < self.paused_until)
 
 
-def show(connection: Connection, rows: Sequence[RelayRow], *, left: Sequence[str] = ()) -> None:
+def show(connection: Connection, rows: Sequence[RelayRow], *, worker: str = "") -> None:
     """Write the rows of all relays that are configured, and which of them is the default.
 
-    All others are removed: no mail waits for them any more. A second daemon that has other relays
-    writes theirs again with the next news of them, but nobody would write a pause again, so a
-    paused relay stays. ``left`` are the names of those that other processes of this daemon show.
+    All others are removed: no mail waits for them any more. Those stay of which another daemon
+    than ``worker`` has a share, and those that are paused: nobody would write the pause again.
     """
-    names = [*left, *(row.name for row in rows)]
-    forgotten = delete(relays).where(relays.c.name.not_in(names), relays.c.paused_at.is_(None))
+    names = [row.name for row in rows]
+    theirs = select(shares.c.relay).where(shares.c.worker != worker)
+    forgotten = delete(relays).where(
+        relays.c.name.not_in(names),
+        relays.c.name.not_in(theirs),
+        relays.c.paused_at.is_(None),
+    )
     connection.execute(forgotten)
     if any(row.is_default for row in rows):
         connection.execute(update(relays).values(is_default=False))

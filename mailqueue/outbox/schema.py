@@ -25,7 +25,7 @@ from mailqueue.outbox.engine import create_file
 from mailqueue.outbox.location import database_path, describe
 from mailqueue.outbox.tables import PREFIX, metadata
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The revision that this code works with; revisions are numbers in the order of their making."""
 VERSION_TABLE: Final = f"{PREFIX}schema_version"
 

@@ -11,10 +11,12 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from sqlalchemy import (
+    REAL,
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -26,6 +28,7 @@ from sqlalchemy import (
     false,
     text,
 )
+from sqlalchemy.types import TypeEngine
 
 from mailqueue.mail.lifecycle import State
 from mailqueue.mail.priority import Priority
@@ -50,6 +53,7 @@ _Id = BigInteger().with_variant(Integer(), "sqlite")
 _Instant = BigInteger().with_variant(Integer(), "sqlite")
 _Small = SmallInteger().with_variant(Integer(), "sqlite")
 _Flag = Boolean(create_constraint=False).with_variant(Integer(), "sqlite")
+_Real: TypeEngine[float] = Double().with_variant(REAL(), "sqlite")
 
 
 def _table(name: str, *parts: Any, **options: Any) -> Table:
@@ -299,4 +303,28 @@ workers = _table(
     Column("version", Text, nullable=False),
     Column("started_at", _Instant, nullable=False),
     Column("heartbeat_at", _Instant, nullable=False),
+)
+
+# What all daemons together may do at a relay; whoever changes a share of it locks this row.
+limits = _table(
+    "limits",
+    Column("relay", Text, primary_key=True),
+    # When the next recipient may be offered, where its rate is limited.
+    Column("next_at", _Instant),
+    # The worker that is on its way to see whether a paused relay is well again.
+    Column("prober", Text),
+)
+
+shares = _table(
+    "shares",
+    Column("relay", Text, primary_key=True),
+    Column("worker", Text, primary_key=True),
+    # As configured where this worker runs; of all that differ the smallest holds.
+    Column("connections", Integer, nullable=False),
+    # Microseconds from one recipient to the next, by the rate configured there.
+    Column("spacing", _Real),
+    Column("wanted", Integer, nullable=False),
+    # How many connections it may have. It rises only by what the others have given up.
+    Column("granted", Integer, nullable=False),
+    Column("until_at", _Instant, nullable=False),
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from mailqueue.mail.lifecycle import State
+from mailqueue.outbox.shares import leave
 from mailqueue.outbox.tables import recipients, workers
 
 
@@ -44,6 +45,12 @@ def beat(connection: Connection, worker: str, *, now: int) -> None:
 def remove(connection: Connection, worker: str) -> None:
     """Forget a worker that has ended."""
     connection.execute(delete(workers).where(workers.c.id == worker))
+
+
+def bury(connection: Connection, worker: str) -> None:
+    """Forget a worker that has died, and free its share of every limit."""
+    remove(connection, worker)
+    leave(connection, worker)
 
 
 def forget(connection: Connection, worker: str, *, silent_since: int) -> None:

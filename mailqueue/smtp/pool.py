@@ -15,6 +15,9 @@ from mailqueue.smtp.session import Session, open_session
 from mailqueue.smtp.transcript import Transcript
 from mailqueue.smtp.trust import SECONDS, Trust
 
+LAST_WORDS_SECONDS = 1.0
+"""For how long a session that says goodbye counts, so that the relay never sees one too many: one
+that does not answer QUIT costs no more than that."""
 _NEW: Final = "new"
 Place = Session | Literal["new"]
 """A session that has room, or leave to open one."""
@@ -27,11 +30,11 @@ def _tell_nobody(_: object) -> None:
 
 
 class Pool:
-    """Lends sessions, no more than the relay's ``connections`` at once.
+    """Lends sessions, no more than ``limit`` at once: by default the relay's ``connections``.
 
     Of those that lie idle the one used last goes first, so that few are used much. Where all
     are busy, one that takes commands in groups is lent a second time: the second message
-    stands in line behind the first. Those who say goodbye are not counted.
+    stands in line behind the first. Those who say goodbye are counted too, for a moment.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Pool:
         emit: Emit = _tell_nobody,
     ) -> None:
         self._relay = relay
+        self.limit = relay.settings.connections
         self._clock = clock
         self._transcript = transcript
         self._emit = emit
@@ -56,6 +60,8 @@ class Pool:
         """How many places are taken though there is no session."""
         self._waiting: deque[asyncio.Future[Place | None]] = deque()
         self._leaving: dict[asyncio.Task[None], None] = {}
+        self._last_words = 0
+        """How many of those are counted still."""
         self._is_closed = False
 
     @property
@@ -67,6 +73,21 @@ class Pool:
     def waiting(self) -> int:
         """How many wait for their turn."""
         return len(self._waiting)
+
+    @property
+    def connected(self) -> int:
+        """How many connections there are, or are about to be, with those that say goodbye."""
+        return len(self._idle) + len(self._lent) + self._opening + len(self._leaving)
+
+    def resize(self, limit: int) -> None:
+        """Have no more than ``limit`` sessions from now on.
+
+        Of those beyond it the idle ones end now, and the others when they are given back.
+        """
+        self.limit = limit
+        while self._idle and self._taken > limit:
+            self._dismiss(self._idle.pop(0)[1])
+        self._serve()
 
     async def borrow(
         self, *, fresh: bool = False, may_begin: MayBegin | None = None
@@ -173,8 +194,11 @@ class Pool:
 
     @property
     def _is_full(self) -> bool:
-        lent = len(self._idle) + len(self._lent) + self._opening
-        return lent >= self._relay.settings.connections
+        return self._taken + self._last_words >= self.limit
+
+    @property
+    def _taken(self) -> int:
+        return len(self._idle) + len(self._lent) + self._opening
 
     def _idle_one(self) -> Session | None:
         while self._idle:
@@ -255,7 +279,7 @@ class Pool:
 
     def _keep(self, session: Session) -> None:
         """Let it lie idle, or end it."""
-        if self._is_closed or not session.is_usable:
+        if self._is_closed or not session.is_usable or self._taken >= self.limit:
             self._dismiss(session)
             return
         self._trust.well()
@@ -269,9 +293,23 @@ class Pool:
         """Say QUIT in the background: nobody should wait for a goodbye."""
         if session.is_at_odds and self._trust.trouble(self._clock.monotonic()):
             self._emit(PipeliningSuspended(self._relay.name, SECONDS))
-        leaving = asyncio.get_running_loop().create_task(session.quit())
+        loop = asyncio.get_running_loop()
+        leaving = loop.create_task(session.quit())
         self._leaving[leaving] = None
-        leaving.add_done_callback(self._leaving.pop)
+        self._last_words += 1
+        patience = loop.call_later(LAST_WORDS_SECONDS, self._left)
+
+        def left(_: object) -> None:
+            del self._leaving[leaving]
+            if patience.when() > loop.time():
+                patience.cancel()
+                self._left()
+
+        leaving.add_done_callback(left)
+
+    def _left(self) -> None:
+        self._last_words -= 1
+        self._serve()
 
     async def _all_left(self) -> None:
         if self._leaving:

@@ -14,6 +14,11 @@ pytestmark = pytest.mark.slow
 MAILS = 500
 
 
+def granted(outbox: OutboxFile) -> list[int]:
+    """Return how many connections each daemon may have."""
+    return [row["granted"] for row in outbox.query("SELECT granted FROM mailqueue_shares")]
+
+
 async def test_two_daemons_never_hold_the_same_recipient(
     outbox: OutboxFile, script: Script, relay: ScriptedRelay
 ) -> None:
@@ -21,13 +26,14 @@ async def test_two_daemons_never_hold_the_same_recipient(
     go_on = asyncio.Event()
     script.on(".", occurrence=range(1, 11)).wait_for(go_on)
     script.on(".").delay(0.01)
-    keys = {"main": leading_to(relay, connections=5)}
+    keys = {"main": leading_to(relay, connections=10)}
     async with (
         process(outbox, keys, name="one", daemon={"deliveries": 10}) as _,
         process(outbox, keys, name="two", daemon={"deliveries": 10}) as _,
     ):
         workers = {row["id"] for row in outbox.query("SELECT id FROM mailqueue_workers")}
         assert len(workers) == 2
+        await until(lambda: granted(outbox) == [5, 5], what=lambda: granted(outbox))
         for start in range(0, MAILS, 100):
             numbers = range(start, start + 100)
             outbox.put_all([outbox.draft(f"r{number}@example.net") for number in numbers])

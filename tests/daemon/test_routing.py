@@ -8,6 +8,7 @@ import pytest
 
 from mailqueue.clock import FakeClock
 from mailqueue.config import Config, RelaySettings
+from mailqueue.daemon.keeper import LeaseEnd
 from mailqueue.daemon.pulse import WINDOW
 from mailqueue.daemon.routing import AHEAD_SECONDS, PER_SESSION, Routing
 from mailqueue.errors import ConfigError
@@ -270,21 +271,37 @@ def test_breakers_are_taken_up_by_name() -> None:
     assert [route.breaker.is_closed for route in routing.routes] == [True, False]
 
 
-def test_a_relay_that_is_left_to_other_processes_gets_nothing_from_this_one() -> None:
-    """However fast it was before a reload took the last connection, and whatever its breaker says:
-    its mail goes to no fallback either, because the others send it.
+def test_a_relay_of_which_others_have_all_gets_nothing_from_here() -> None:
+    """However fast it was before: its mail goes to no fallback either, because the others send it,
+    but for as long as its breaker is open.
     """
     routing = routing_for(main={"fallback": ["spare"]}, spare={})
     route = routing.routes[0]
     route.answered(1000, now=10.0)
     route.look_ahead(now=10.0 + WINDOW)
     assert route.ahead > 0
-    pause(routing, "main")
-    left = configured(main={"fallback": ["spare"]}, spare={})
-    main = left.relays["main"].model_copy(update={"connections": 0})
-    routing.configure(left.model_copy(update={"relays": {**left.relays, "main": main}}))
-    assert [place[0] for place in places(routing)] == ["spare"]
+    route.pool.resize(0)
     assert not route.wants_more
+    assert [place[0] for place in places(routing)] == ["spare"]
+    pause(routing, "main")
+    assert [place[:2] for place in places(routing)] == [
+        ("main", "spare"),
+        ("spare", "spare"),
+        ("default", "spare"),
+    ]
+
+
+def test_a_share_that_is_over_is_let_go_of() -> None:
+    """Whoever wakes up late finds no place in its pool, and nothing to claim for."""
+    clock = FakeClock()
+    route = routing_for(main={"connections": 2}).routes[0]
+    assert route.has_share(clock)
+    route.tenure = LeaseEnd.after(10.0, clock)
+    assert route.has_share(clock)
+    assert route.room(now=NOW) > 0
+    clock.advance(10.0)
+    assert not route.has_share(clock)
+    assert (route.pool.limit, route.room(now=NOW)) == (0, 0)
 
 
 def test_what_is_claimed_ahead_ends_with_the_pace_that_it_was_measured_by() -> None:

@@ -15,7 +15,7 @@ from unittest import mock
 
 from sqlalchemy import Engine
 
-from mailqueue.daemon import herald, janitor
+from mailqueue.daemon import herald, janitor, shares
 from mailqueue.operate import Operator
 from mailqueue.outbox import schema
 from mailqueue.outbox.engine import write_engine
@@ -85,6 +85,8 @@ class World:
             (janitor, "SETTLE_SECONDS", self.pace.lease / 2),
             (janitor, "CLEAR_SECONDS", 2 * self.pace.lease),
             (herald, "STATUS_SECONDS", self.pace.lease / 4),
+            (shares, "LOOK_SECONDS", self.pace.lease / 16),
+            (shares, "CLOSING_SECONDS", self.pace.lease / 64),
         ):
             self._open.enter_context(mock.patch.object(module, name, seconds))
         self._open.enter_context(_no_collection())
