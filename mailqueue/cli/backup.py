@@ -36,16 +36,20 @@ def backup(access: Access, file: Path, as_json: bool) -> None:
 
     FILE is new: nothing is overwritten. The copy shows one moment, whatever is written
     meanwhile, has been checked by SQLite, and holds every mail, so only its owner may read it.
-    Never copy the file with cp, which misses what is in the log beside it. Exits with 73 where no
+    The tables may be of another version: it is what comes before `mailqueue db upgrade`. Never
+    copy the file with cp, which misses what is in the log beside it. Exits with 73 where no
     copy could be made.
     """
+    from mailqueue.outbox import schema
     from mailqueue.outbox.backup import BackupError
     from mailqueue.outbox.backup import backup as copy
     from mailqueue.outbox.location import describe
 
     progress = _Progress() if sys.stderr.isatty() else None
     try:
-        with access.reading() as connection:
+        with access.connecting() as connection:
+            if schema.current(connection) is None:
+                schema.check(connection)
             size = copy(connection, file, progress=progress)
     except BackupError as error:
         raise Failure(str(error), Exit.CANNOT_CREATE) from None

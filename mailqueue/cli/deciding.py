@@ -90,7 +90,7 @@ def decide(
 
 def _tell(meant: Meant, how: Manner) -> None:
     if how.as_json:
-        click.echo(json.dumps({"would": str(meant.event), **_counts(meant)}))
+        click.echo(json.dumps({"would": meant.event.verb, **_counts(meant)}))
         return
     for line in _summary(meant):
         click.echo(line)
@@ -205,7 +205,7 @@ def _report(meant: Meant, last: Step, how: Manner) -> None:
     if how.as_json:
         counts = {"recipients": chosen, "moved": last.moved, "left_alone": left_alone}
         doubts = {"in_doubt": meant.choice.tally.in_doubt}
-        click.echo(json.dumps({"did": str(meant.event), **counts, **doubts}))
+        click.echo(json.dumps({"did": meant.event.verb, **counts, **doubts}))
         return
     if not chosen:
         click.echo(f"nobody is to be {done}")

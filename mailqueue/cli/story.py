@@ -8,10 +8,12 @@ from mailqueue.cli.output import duration, one_line
 from mailqueue.cli.verdicts import WORDS, explanation
 from mailqueue.cli.waiting import Surroundings, in_order, waits_for
 from mailqueue.clock import MICROSECONDS
+from mailqueue.mail.lifecycle import OPERATOR_EVENTS
 from mailqueue.mail.priority import Priority
 from mailqueue.outbox.story import Action, Attempt, RecipientStory, Story
 
 _PRIORITIES = {priority.value: priority.name.lower() for priority in Priority}
+_VERBS = {str(event): event.verb for event in OPERATOR_EVENTS}
 _VERDICTS = {str(outcome): word for outcome, (word, _) in WORDS.items()}
 
 
@@ -122,7 +124,7 @@ def _decision(attempt: Attempt) -> str:
 
 
 def _action(action: Action, around: Surroundings) -> Iterator[str]:
-    what = f"{action.verb} by {action.actor}"
+    what = f"{_VERBS.get(action.verb, action.verb)} by {action.actor}"
     moved = f"{action.from_state} to {action.to_state}"
     yield f"  {what}: {around.when(action.at)}, {moved}"
     if action.reason:

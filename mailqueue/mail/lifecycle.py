@@ -59,6 +59,11 @@ class Event(StrEnum):
         """Whether a person decides this, by name, and not the daemon."""
         return self in OPERATOR_EVENTS
 
+    @property
+    def verb(self) -> str:
+        """What a person calls it who decides it: the command."""
+        return "fail" if self is Event.FAIL_BY_HAND else str(self)
+
 
 OPERATOR_EVENTS = frozenset(
     {Event.HOLD, Event.RELEASE, Event.CANCEL, Event.RETRY, Event.FAIL_BY_HAND}

@@ -210,6 +210,6 @@ def states_for(event: Event, wanted: Filter) -> tuple[State, ...]:
         return tuple(state for state in possible if is_asked_for or state in WAITING)
     states = tuple(state for state in possible if state in wanted.states)
     if not states:
-        remedy = f"{event} happens to those who are {', '.join(possible)}"
+        remedy = f"{event.verb} happens to those who are {', '.join(possible)}"
         raise FilterError("state", ", ".join(wanted.states), remedy)
     return states

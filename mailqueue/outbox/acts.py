@@ -171,4 +171,4 @@ def _left_alone(
 def _why(event: Event, state: str) -> str:
     if State(state) in sources(event):
         return "its content has been pruned, so there is nothing left to send"
-    return f"it is {state}, and {event} does not happen to a recipient in that state"
+    return f"it is {state}, and {event.verb} does not happen to a recipient in that state"

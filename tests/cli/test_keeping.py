@@ -80,6 +80,23 @@ def test_a_backup_can_be_restored(invoke: Invoke, old: Engine, url: str, tmp_pat
     assert "To restore it:" in invoke("backup", "--help").stdout
 
 
+def test_a_backup_comes_before_the_upgrade(
+    invoke: Invoke, old: Engine, url: str, tmp_path: Path
+) -> None:
+    """Tables of an older version, which every other command refuses, can be copied as they are."""
+    with old.begin() as connection:
+        connection.exec_driver_sql("UPDATE mailqueue_schema_version SET version_num = '0000'")
+    assert invoke("list", "--database", url).exit_code == 78
+    copy = tmp_path / "copy.db"
+    assert invoke("backup", copy, "--database", url).exit_code == 0
+    current = invoke("db", "current", "--database", f"sqlite:///{copy}")
+    assert "version 0000" in current.stdout
+    with old.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE mailqueue_schema_version")
+    missing = invoke("backup", tmp_path / "other.db", "--database", url)
+    assert (missing.exit_code, "there is no outbox" in missing.stderr) == (78, True)
+
+
 def test_sql_as_table_json_and_csv(invoke: Invoke, old: Engine, url: str) -> None:
     """Three forms of one answer; octets are hexadecimal, and nothing is nothing."""
     ask = "SELECT 1 AS n, 'a,b' AS t, NULL AS z, x'ff00' AS o"
