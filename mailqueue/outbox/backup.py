@@ -73,8 +73,15 @@ def _copy(source: Any, partial: Path, progress: Progress | None) -> None:
         source.backup(copy, pages=_PAGES, progress=step, sleep=0)
         # A file by itself: whoever opens a copy in WAL mode would make two more beside it.
         copy.execute("PRAGMA journal_mode=DELETE")
-        # Nobody works on it; what they hold on lease runs out at its time.
-        copy.execute("DELETE FROM mailqueue_workers")
+        _forget_daemons(copy)
+
+
+def _forget_daemons(copy: sqlite3.Connection) -> None:
+    """Nobody works on a copy; what they hold on lease runs out at its time."""
+    is_there = "SELECT count(*) FROM sqlite_schema WHERE name = 'mailqueue_shares'"
+    copy.execute("DELETE FROM mailqueue_workers")
+    # Tables of the first versions have none.
+    if copy.execute(is_there).fetchone() != (0,):
         copy.execute("DELETE FROM mailqueue_shares")
 
 
