@@ -112,8 +112,28 @@ class OutboxFencedError(OutboxError):
         self.place = place
 
 
+class OutboxUnavailableError(OutboxError):
+    """The database server cannot be reached, or broke off, before anything was committed.
+
+    Nothing was changed, and trying again is safe.
+    """
+
+
+class OutcomeUnknownError(OutboxError):
+    """The connection was lost at COMMIT, and what became of that could not be found out.
+
+    ``value`` is what would have been returned if it was carried out: for `enqueue` a list of
+    receipts, under whose numbers the messages then are. Enqueued again under the same
+    idempotency key, a message is stored once.
+    """
+
+    def __init__(self, text: str, value: object = None) -> None:
+        super().__init__(text)
+        self.value = value
+
+
 class OutboxReadOnlyError(OutboxError):
-    """The database file or its directory may not be written."""
+    """The database file or its directory may not be written, or the server takes no writes."""
 
 
 class OutboxFullError(OutboxError):

@@ -56,6 +56,8 @@ _STATUSES: tuple[tuple[type[errors.MailqueueError], Exit], ...] = (
     (errors.UnknownMessageError, Exit.NO_INPUT),
     (errors.OutboxBusyError, Exit.TEMPORARY),
     (errors.OutboxFencedError, Exit.TEMPORARY),
+    (errors.OutboxUnavailableError, Exit.TEMPORARY),
+    (errors.OutcomeUnknownError, Exit.IO_ERROR),
     (errors.OutboxFullError, Exit.TEMPORARY),
     (errors.OutboxReadOnlyError, Exit.NO_PERMISSION),
     (errors.NotAnOutboxError, Exit.DATA),

@@ -15,7 +15,6 @@ from mailqueue.client.creation import ensure
 from mailqueue.errors import OutboxError
 from mailqueue.outbox.engine import (
     async_read_engine,
-    async_write_engine,
     read_engine,
     write_engine,
 )
@@ -80,8 +79,7 @@ class Access:
 class AsyncAccess:
     """The engines of an `AsyncOutbox`, in one event loop.
 
-    ``write`` is a synchronous one for a SQLite file of the outbox's own: see `Writer`, which
-    closes it.
+    ``write`` is a synchronous one unless it is the application's: see `Writer`, which closes it.
     """
 
     def __init__(self, place: str | URL | PathLike[str] | AsyncEngine, busy_timeout: float) -> None:
@@ -95,12 +93,8 @@ class AsyncAccess:
         else:
             self.url = _absolute(place)
             self.read = async_read_engine(self.url, busy_timeout=busy_timeout)
+            self.write = write_engine(self.url, busy_timeout=busy_timeout)
             self._own = (self.read,)
-            if database_path(self.url) is not None:
-                self.write = write_engine(self.url, busy_timeout=busy_timeout)
-            else:
-                self.write = async_write_engine(self.url, busy_timeout=busy_timeout)
-                self._own = (self.write, self.read)
         self._lock = asyncio.Lock()
         self._is_prepared = False
         self._process = os.getpid()

@@ -16,9 +16,11 @@ from sqlalchemy.ext.asyncio import (
     AsyncSession,
     async_scoped_session,
 )
+from sqlalchemy.util import greenlet_spawn
 
 from mailqueue.client.access import AsyncAccess
 from mailqueue.client.cancellation import Cancellation
+from mailqueue.client.certain import Certainty, sleep_in_loop
 from mailqueue.client.configured import read_configuration
 from mailqueue.client.limits import Limits
 from mailqueue.client.outgoing import Outgoing, Sendable, Wishes
@@ -30,6 +32,7 @@ from mailqueue.outbox.engine import BUSY_TIMEOUT
 from mailqueue.outbox.enqueue import Draft, Receipt
 from mailqueue.outbox.faults import translating
 from mailqueue.outbox.lookup import MessageStatus
+from mailqueue.outbox.outcome import carry_out, look
 
 T = TypeVar("T")
 AsyncTransaction: TypeAlias = "AsyncConnection | AsyncSession | async_scoped_session[Any]"
@@ -44,8 +47,8 @@ class AsyncOutbox:
     cancelled ends when its transaction has: whether that was committed, `status` or the
     same idempotency key tells.
 
-    Into a SQLite file of its own, calls of `enqueue` that come while another is being committed
-    share the next commit. An error of one is none of the others'.
+    On an engine of its own, calls of `enqueue` that come while another is being committed share
+    the next commit. An error of one is none of the others'.
     """
 
     def __init__(
@@ -65,7 +68,9 @@ class AsyncOutbox:
             notify=notify,
         )
         write = self._access.write
-        self._writer = Writer(write, self._producer) if isinstance(write, Engine) else None
+        self._writer = (
+            Writer(write, self._producer, busy_timeout) if isinstance(write, Engine) else None
+        )
 
     @classmethod
     def from_config(cls, path: Path | str | None = None, *, clock: Clock | None = None) -> Self:
@@ -147,6 +152,8 @@ class AsyncOutbox:
         if connection is None and self._writer is not None:
             await self._access.prepare()
             receipts = await self._writer.store(drafts)
+        elif connection is None and self._producer.path is None:
+            receipts = await self._store_in_callers_engine(drafts)
         else:
             receipts = await self._do(
                 lambda known: self._producer.store_and_ring(known, drafts), connection
@@ -154,6 +161,21 @@ class AsyncOutbox:
         if connection is None:
             reach("after", "enqueue-commit")
         return receipts
+
+    async def _store_in_callers_engine(self, drafts: list[Draft]) -> list[Receipt]:
+        await self._access.prepare()
+        engine = self._access.write
+        assert isinstance(engine, AsyncEngine)
+        certainty = Certainty(
+            engine.sync_engine,
+            self._producer.clock,
+            self._access.busy_timeout,
+            is_own=False,
+            sleep=sleep_in_loop,
+        )
+        # One and the same function as in `Outbox`: what it does with the engine is awaited.
+        storing = greenlet_spawn(self._producer.store_for_certain, certainty, drafts)
+        return await to_its_end(asyncio.ensure_future(storing))
 
     async def _do(
         self,
@@ -169,14 +191,19 @@ class AsyncOutbox:
         await self._access.prepare()
         engine = self._access.read if reads else self._access.write
         if isinstance(engine, AsyncEngine):
-            return await to_its_end(asyncio.ensure_future(self._in_own(engine, work)))
+            run = look if reads else carry_out
+            return await to_its_end(asyncio.ensure_future(self._in_own(engine, work, run)))
         assert self._writer is not None
         return await self._writer.run(work)
 
-    async def _in_own(self, engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
+    async def _in_own(
+        self,
+        engine: AsyncEngine,
+        work: Callable[[Connection], T],
+        run: Callable[[Engine, Callable[[Connection], T]], T],
+    ) -> T:
         with translating(self._access.url):
-            async with engine.begin() as own:
-                return await own.run_sync(work)
+            return await greenlet_spawn(run, engine.sync_engine, work)
 
 
 async def _connection(given: AsyncTransaction) -> AsyncConnection:

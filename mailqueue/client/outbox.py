@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from mailqueue.client.access import Access
 from mailqueue.client.cancellation import Cancellation
+from mailqueue.client.certain import Certainty
 from mailqueue.client.configured import read_configuration
 from mailqueue.client.limits import Limits
 from mailqueue.client.outgoing import Outgoing, Sendable, Wishes
@@ -23,6 +24,7 @@ from mailqueue.outbox.engine import BUSY_TIMEOUT
 from mailqueue.outbox.enqueue import Draft, Receipt
 from mailqueue.outbox.faults import translating
 from mailqueue.outbox.lookup import MessageStatus
+from mailqueue.outbox.outcome import carry_out, look
 
 T = TypeVar("T")
 Transaction: TypeAlias = "Connection | Session | scoped_session[Session]"
@@ -44,8 +46,10 @@ class Outbox:
 
     Every verb takes ``connection``: it then works in the caller's transaction and commits
     nothing. After an error that transaction is to be rolled back. All raise `OutboxError`
-    where the database cannot be used; `OutboxBusyError` among them, behind another
-    writer for longer than ``busy_timeout`` seconds, says that trying again is safe.
+    where the database cannot be used; `OutboxBusyError` among them, behind another writer for
+    longer than ``busy_timeout`` seconds, and `OutboxUnavailableError`, where a server is not
+    there, say that nothing was stored and trying again is safe. `OutcomeUnknownError` alone does
+    not: the connection was lost at COMMIT, and for ``busy_timeout`` seconds nobody could be asked.
     """
 
     def __init__(
@@ -63,6 +67,9 @@ class Outbox:
             limits=limits or Limits(),
             clock=clock or SystemClock(),
             notify=notify,
+        )
+        self._certainty = Certainty(
+            self._access.write, self._producer.clock, busy_timeout, is_own=self._access.is_own
         )
 
     @classmethod
@@ -117,7 +124,10 @@ class Outbox:
     def status(self, message: int, *, connection: Transaction | None = None) -> MessageStatus:
         """Return how the message of this receipt id stands; raises `UnknownMessageError`."""
         return self._do(
-            lambda known: self._producer.status(known, message), connection, self._access.read
+            lambda known: self._producer.status(known, message),
+            connection,
+            self._access.read,
+            carry_out=look,
         )
 
     def cancel(
@@ -161,7 +171,10 @@ class Outbox:
     def _store(self, drafts: list[Draft], connection: Transaction | None) -> list[Receipt]:
         if not drafts:
             return []
-        if connection is None and self._access.is_own and self._producer.path is not None:
+        if connection is None and self._producer.path is None:
+            self._access.prepare()
+            receipts = self._producer.store_for_certain(self._certainty, drafts)
+        elif connection is None and self._access.is_own:
             receipts = self._store_in_own(drafts)
         else:
             receipts = self._do(
@@ -180,13 +193,20 @@ class Outbox:
         self._producer.ring()
         return receipts
 
-    def _do(self, work: Callable[[Connection], T], given: Transaction | None, engine: Engine) -> T:
+    def _do(
+        self,
+        work: Callable[[Connection], T],
+        given: Transaction | None,
+        engine: Engine,
+        *,
+        carry_out: Callable[[Engine, Callable[[Connection], T]], T] = carry_out,
+    ) -> T:
         if given is not None:
             with translating(self._access.url, callers_transaction=True):
                 return self._producer.join(_connection(given), work)
         self._access.prepare()
-        with translating(self._access.url), engine.begin() as own:
-            return work(own)
+        with translating(self._access.url):
+            return carry_out(engine, work)
 
 
 def _connection(given: Transaction) -> Connection:

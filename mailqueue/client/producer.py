@@ -16,6 +16,7 @@ from sqlalchemy import URL, Connection
 from sqlalchemy.exc import IntegrityError
 
 from mailqueue.client.cancellation import Cancellation, cancel
+from mailqueue.client.certain import Certainty
 from mailqueue.client.headroom import Headroom
 from mailqueue.client.intake import draft
 from mailqueue.client.joining import check_joinable
@@ -27,6 +28,7 @@ from mailqueue.failpoint import reach
 from mailqueue.outbox.acts import GREATEST_ID
 from mailqueue.outbox.doorbell import ring_after_commit, ring_resolved
 from mailqueue.outbox.enqueue import Draft, Receipt, enqueue
+from mailqueue.outbox.faults import translating
 from mailqueue.outbox.location import database_path, describe
 from mailqueue.outbox.lookup import MessageStatus, status
 from mailqueue.outbox.schema import check
@@ -44,7 +46,7 @@ class Producer:
         self._notify = notify
         self.path: Path | None = database_path(url)
         self._limits = limits
-        self._clock = clock
+        self.clock = clock
         self._headroom = Headroom(limits, clock)
         self._joined_schema_is_known = False
 
@@ -54,7 +56,7 @@ class Producer:
             message = Outgoing(message, **wishes)
         elif wishes:
             message = replace(message, **wishes)
-        return draft(message, clock=self._clock, limits=self._limits)
+        return draft(message, clock=self.clock, limits=self._limits)
 
     def drafts(self, messages: Iterable[Sendable | Outgoing]) -> list[Draft]:
         """Check and freeze all of ``messages``; an error has a note that tells which it is of."""
@@ -88,9 +90,23 @@ class Producer:
     def store_and_ring(self, connection: Connection, drafts: list[Draft]) -> list[Receipt]:
         """Store ``drafts``, and wake the daemon whenever somebody else commits that."""
         receipts = self.store(connection, drafts)
+        self.ring_after_commit(connection)
+        return receipts
+
+    def ring_after_commit(self, connection: Connection) -> None:
+        """Wake the daemon when the transaction of ``connection`` is committed."""
         if self._notify or self.path is not None:
             ring_after_commit(connection)
-        return receipts
+
+    def store_for_certain(self, certainty: Certainty, drafts: list[Draft]) -> list[Receipt]:
+        """Store ``drafts`` in a transaction of its own, and wake the daemon.
+
+        Raises what `store` does, and `OutcomeUnknownError`.
+        """
+        with translating(self.url):
+            return certainty.commit(
+                lambda connection: self.store_and_ring(connection, drafts), iter
+            )
 
     def ring(self) -> None:
         """Wake the daemon, for what has been committed."""
@@ -105,7 +121,7 @@ class Producer:
 
     def cancel(self, connection: Connection, message: int, reason: str) -> Cancellation:
         """Cancel what can still be cancelled of ``message``; raises `UnknownMessageError`."""
-        return cancel(connection, message, actor=ACTOR, reason=reason, now=self._clock.now())
+        return cancel(connection, message, actor=ACTOR, reason=reason, now=self.clock.now())
 
     def join(self, connection: Connection, work: Callable[[Connection], T]) -> T:
         """Do ``work`` in the caller's transaction, which the caller commits or rolls back."""
@@ -117,7 +133,7 @@ class Producer:
 
     def _insert(self, connection: Connection, drafts: list[Draft]) -> list[Receipt]:
         try:
-            return enqueue(connection, drafts, now=self._clock.now())
+            return enqueue(connection, drafts, now=self.clock.now())
         except IntegrityError as error:
             if "idempotency_key" not in str(error.orig):
                 raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -17,10 +17,12 @@ from typing import Final, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Engine
 
+from mailqueue.client.certain import Certainty
 from mailqueue.client.producer import Producer
 from mailqueue.errors import OutboxError
 from mailqueue.outbox.enqueue import Draft, Receipt
 from mailqueue.outbox.faults import translating
+from mailqueue.outbox.outcome import carry_out
 
 T = TypeVar("T")
 Outcome: TypeAlias = "list[Receipt] | BaseException"
@@ -34,9 +36,10 @@ class Writer:
     It belongs to one event loop. After `close` it can be used again.
     """
 
-    def __init__(self, engine: Engine, producer: Producer) -> None:
+    def __init__(self, engine: Engine, producer: Producer, wait: float) -> None:
         self._engine = engine
         self._producer = producer
+        self._certainty = Certainty(engine, producer.clock, wait)
         self._thread: ThreadPoolExecutor | None = None
         self._process = os.getpid()
         self._waiting: list[_Call] = []
@@ -130,19 +133,32 @@ class Writer:
 
     def _together(self, calls: list[_Call]) -> list[Outcome]:
         drafts = [draft for call in calls for draft in call.drafts]
-        receipts = iter(self._in_transaction(partial(self._producer.store, drafts=drafts)))
-        self._producer.ring()
+        receipts = iter(self._stored(drafts))
         return [list(islice(receipts, len(call.drafts))) for call in calls]
+
+    def _stored(self, drafts: list[Draft]) -> list[Receipt]:
+        if self._producer.path is None:
+            return self._producer.store_for_certain(self._certainty, drafts)
+        receipts = self._in_transaction(partial(self._producer.store, drafts=drafts))
+        self._producer.ring()
+        return receipts
 
     def _one_by_one(self, calls: list[_Call]) -> list[Outcome]:
         """Try again, after an error that is of one call or another, and find out of which."""
         try:
-            outcomes = self._in_transaction(
-                lambda known: [self._alone(known, call) for call in calls]
-            )
+            if self._producer.path is None:
+                with translating(self._producer.url):
+                    return self._certainty.commit(partial(self._each, calls), _receipts)
+            outcomes = self._in_transaction(partial(self._each, calls))
         except OutboxError as error:
             return [error] * len(calls)
         self._producer.ring()
+        return outcomes
+
+    def _each(self, calls: list[_Call], connection: Connection) -> list[Outcome]:
+        outcomes = [self._alone(connection, call) for call in calls]
+        if self._producer.path is None:
+            self._producer.ring_after_commit(connection)
         return outcomes
 
     def _alone(self, connection: Connection, call: _Call) -> Outcome:
@@ -156,8 +172,14 @@ class Writer:
             return error
 
     def _in_transaction(self, work: Callable[[Connection], T]) -> T:
-        with translating(self._producer.url), self._engine.begin() as connection:
-            return work(connection)
+        with translating(self._producer.url):
+            return carry_out(self._engine, work)
+
+
+def _receipts(outcomes: list[Outcome]) -> Iterator[Receipt]:
+    for outcome in outcomes:
+        if not isinstance(outcome, BaseException):
+            yield from outcome
 
 
 @dataclass(slots=True, eq=False)

@@ -9,10 +9,13 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from mailqueue.errors import OutboxReadOnlyError
 from mailqueue.failpoint import reach
 from mailqueue.outbox.checkpoint import Checkpoint, checkpoint
 from mailqueue.outbox.engine import async_read_engine, write_engine
 from mailqueue.outbox.faults import translating
+from mailqueue.outbox.location import database_path
+from mailqueue.outbox.outcome import carry_out
 
 T = TypeVar("T")
 
@@ -33,15 +36,25 @@ class Database:
         """Run ``work`` in the writer's thread; return its value once that is committed.
 
         Raises `OutboxError` where the database refuses, and what ``work`` raises; in both cases
-        nothing is kept of it. A cancelled call may still be committed.
+        nothing is kept of it, but for an `OutcomeUnknownError`, which bears what ``work`` had
+        returned. A cancelled call may still be committed.
         """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._write, work)
 
     def _write(self, work: Callable[[Connection], T]) -> T:
-        with translating(self.url), self._writer.begin() as connection:
+        def to_be_committed(connection: Connection) -> T:
             value = work(connection)
             reach("before", "commit")
+            return value
+
+        try:
+            with translating(self.url):
+                value = carry_out(self._writer, to_be_committed)
+        except OutboxReadOnlyError:
+            # A server that has become a standby: the next connection may lead to the new primary.
+            self._writer.dispose()
+            raise
         reach("after", "commit")
         return value
 
@@ -67,6 +80,8 @@ class Database:
 
     async def checkpoint(self) -> Checkpoint:
         """Move the log into the database file, between two transactions of the writer."""
+        if database_path(self.url) is None:
+            return Checkpoint(busy=False, log=0, checkpointed=0)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._checkpoint)
 

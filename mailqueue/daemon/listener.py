@@ -11,7 +11,7 @@ from mailqueue.errors import OutboxError
 from mailqueue.events import DatabaseTrouble, Emit
 from mailqueue.outbox.ear import Ear
 from mailqueue.outbox.notify import ECHO_SECONDS
-from mailqueue.outbox.retry import PATIENCE
+from mailqueue.outbox.patience import PATIENCE
 
 
 def _unheard() -> None:

@@ -7,11 +7,12 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
 from mailqueue.clock import Clock
+from mailqueue.daemon.outcome import Attempt, Writes, proof_of
 from mailqueue.daemon.service import Service
 from mailqueue.errors import OutboxError
 from mailqueue.events import DatabaseRecovered, DatabaseTrouble, Emit
@@ -27,17 +28,6 @@ GATHERED = 100
 RISK_SECONDS = 0.25
 """How old an unwritten result may grow before nothing more is sent: what a crash now would leave in
 doubt must not grow while the database is slow."""
-
-
-class Writes(Protocol):
-    """Runs a function over a connection in one transaction, committed when it returns.
-
-    Raises `OutboxError` where the database could not take it.
-    """
-
-    async def __call__(self, work: Callable[[Connection], T], /) -> T:
-        """Run ``work`` and commit."""
-        ...
 
 
 @dataclass(slots=True)
@@ -182,8 +172,14 @@ class Recorder(Service):
     async def _write_until_taken(
         self, entries: Sequence[_Entry], results: Sequence[_Results]
     ) -> tuple[list[Any], list[Result]]:
+        together = [result for part in results for result in part.results]
+        attempt = Attempt(
+            self._transaction,
+            lambda connection: _apply(connection, entries, together),
+            lambda written: proof_of(written[0], together, written[1]),
+        )
         written = await until_taken(
-            lambda: self._transaction(lambda connection: _apply(connection, entries, results)),
+            attempt,
             sleep=self._pause,
             jitter=self._clock.random,
             refused=self._refused,
@@ -250,11 +246,10 @@ def _disappoint(entries: Sequence[_Entry], results: Sequence[_Results], error: E
 
 
 def _apply(
-    connection: Connection, entries: Sequence[_Entry], results: Sequence[_Results]
+    connection: Connection, entries: Sequence[_Entry], results: Sequence[Result]
 ) -> tuple[list[Any], list[Result]]:
     # Results first: what they free may be claimed by an entry of the same transaction.
-    together = [result for part in results for result in part.results]
-    refused = record(connection, together) if together else []
+    refused = record(connection, results) if results else []
     return [entry.work(connection) for entry in entries], refused
 
 

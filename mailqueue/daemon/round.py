@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -17,6 +19,7 @@ from mailqueue.mail.value import value
 from mailqueue.outbox.claim import Claim, claim
 from mailqueue.outbox.due import next_due
 from mailqueue.outbox.lease import LeasedMessage
+from mailqueue.outbox.proof import was_claimed
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,13 @@ class Haul:
     taken: tuple[Taken, ...]
     end: LeaseEnd
     next_due: int | None
+
+    def proof(self) -> Callable[[Connection], bool] | None:
+        """Return what looks whether the leases of this haul are in force; None without any."""
+        if not self.taken:
+            return None
+        lease = self.taken[0].message.leases[0]
+        return partial(was_claimed, lease=lease, until=self.end.wall)
 
 
 class Taking:

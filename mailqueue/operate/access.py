@@ -12,6 +12,7 @@ from mailqueue.outbox.doorbell import ring_after_commit
 from mailqueue.outbox.engine import read_engine, write_engine
 from mailqueue.outbox.faults import translating
 from mailqueue.outbox.location import database_path, parse_url
+from mailqueue.outbox.outcome import committing
 from mailqueue.outbox.schema import check
 
 
@@ -44,7 +45,7 @@ class Access:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Give a connection in a transaction that is committed at the end; raises `OutboxError`."""
-        with translating(self._writer.url), self._writer.begin() as connection:
+        with translating(self._writer.url), committing(self._writer) as connection:
             check(connection)
             yield connection
 

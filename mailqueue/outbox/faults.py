@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -22,6 +22,7 @@ from mailqueue.errors import (
     OutboxError,
     OutboxFullError,
     OutboxReadOnlyError,
+    OutboxUnavailableError,
     SchemaMissingError,
     SchemaOutdatedError,
 )
@@ -45,7 +46,7 @@ def translating(
     try:
         yield
     except PoolTimeoutError:
-        raise OutboxBusyError(_Fault(url, callers_transaction).busy()) from None
+        raise OutboxBusyError(_Fault(url, callers_transaction).crowded()) from None
     except DBAPIError as error:
         fault = _Fault(url, callers_transaction, error.orig, error.statement or "", reading)
         is_operational = isinstance(error, OperationalError) or error.connection_invalidated
@@ -77,18 +78,23 @@ class _Fault:
         """Return our error for it; None for what only a programmer can mend."""
         if (fenced := fence.refusal(self.error)) is not None:
             return fenced
-        if (found := self._kind()) is not None:
+        if (found := self._kind(is_operational)) is not None:
             kind, text = found
             return kind(text(self))
         return OutboxError(f"{self.where}: {self.error}") if is_operational else None
 
-    def _kind(self) -> _Kind | None:
+    def _kind(self, is_operational: bool) -> _Kind | None:
         if isinstance(self.error, sqlite3.Error):
             # The low byte is the primary code (sqlite.org/rescode.html).
             primary = getattr(self.error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
             return self._sqlite_kind(primary)
-        state = getattr(self.error, "sqlstate", None)
-        return _POSTGRESQL.get(state) if isinstance(state, str) else None
+        if make_url(self.url).get_backend_name() != "postgresql":
+            return None
+        state = getattr(self.error, "sqlstate", None) or getattr(self.error, "pgcode", None)
+        if isinstance(state, str):
+            return _POSTGRESQL.get(state) or _POSTGRESQL_CLASS.get(state[:2])
+        # Whoever does not get as far as a session is told no code, only a text.
+        return _GONE if is_operational else None
 
     def _sqlite_kind(self, code: int) -> _Kind | None:
         match code:
@@ -140,6 +146,60 @@ class _Fault:
             "was changed, and trying again is safe. If it stays so, look for a program that keeps "
             "a transaction open, such as a database shell"
         )
+
+    def crowded(self) -> str:
+        """Say that all connections of this process are in use."""
+        if database_path(self.url) is not None:
+            return self.busy()
+        return (
+            f"all connections of this process to {self.where} were in use for the whole busy "
+            "timeout: nothing was changed, and trying again is safe. If it stays so, look for a "
+            "thread that keeps a transaction open"
+        )
+
+    def conflicting(self) -> str:
+        """Say that PostgreSQL has ended the transaction for another's sake."""
+        return (
+            f"{self.where} ended this transaction for the sake of another one ({self.reason}): "
+            f"nothing was {'stored' if self.callers_transaction else 'changed'}. "
+            f"{'Roll back and try again' if self.callers_transaction else 'Trying again is safe'}"
+        )
+
+    def slow(self) -> str:
+        """Say that it took too long, and who may be in the way."""
+        return (
+            f"{self.where} did not answer within the time that is allowed ({self.reason}): nothing "
+            "was changed, and trying again is safe. If it stays so, look for a transaction that "
+            "is kept open (pg_stat_activity), or for a server with too much to do"
+        )
+
+    def gone(self) -> str:
+        """Say that the server is not there, and that nothing of it remains."""
+        retry = "roll back and try again" if self.callers_transaction else "trying again is safe"
+        return (
+            f"{self.where} cannot be reached, or has broken off ({self.reason}): nothing was "
+            f"changed, and {retry}"
+        )
+
+    def standby(self) -> str:
+        """Say why a server refuses to write, and how another one is found."""
+        return (
+            f"{self.where} takes no writes ({self.reason}): it is a standby, or "
+            "default_transaction_read_only is set. With several hosts in the URL, "
+            "?target_session_attrs=read-write finds the one that does"
+        )
+
+    def denied(self) -> str:
+        """Say whose rights are missing."""
+        return (
+            f"{self.where} refuses this user ({self.reason}): the role needs SELECT, INSERT, "
+            "UPDATE and DELETE on the tables mailqueue_*, and USAGE on their sequences"
+        )
+
+    @property
+    def reason(self) -> str:
+        """The server's own words, in one line."""
+        return " ".join(str(self.error).split())
 
     def read_only(self) -> str:
         """Name the modes that file and directory need, for reading too."""
@@ -208,14 +268,29 @@ _SQLITE: Final[dict[int, _Kind]] = {
     sqlite3.SQLITE_NOTADB: (NotAnOutboxError, _Fault.foreign),
     sqlite3.SQLITE_CORRUPT: (NotAnOutboxError, _Fault.damaged),
 }
+_CONFLICT = (OutboxBusyError, _Fault.conflicting)
+_SLOW = (OutboxBusyError, _Fault.slow)
+_GONE = (OutboxUnavailableError, _Fault.gone)
+
 # postgresql.org/docs/current/errcodes-appendix.html
 _POSTGRESQL: Final[dict[str, _Kind]] = {
-    "40001": _BUSY,  # serialization_failure
-    "40P01": _BUSY,  # deadlock_detected
-    "55P03": _BUSY,  # lock_not_available
-    "25006": _READ_ONLY,  # read_only_sql_transaction
-    "42501": _READ_ONLY,  # insufficient_privilege
+    "40001": _CONFLICT,  # serialization_failure
+    "40P01": _CONFLICT,  # deadlock_detected
+    "55P03": _SLOW,  # lock_not_available
+    "57014": _SLOW,  # query_canceled, as by statement_timeout
+    "25P03": _GONE,  # idle_in_transaction_session_timeout
+    "25P04": _GONE,  # transaction_timeout
+    "57P01": _GONE,  # admin_shutdown
+    "57P02": _GONE,  # crash_shutdown
+    "57P03": _GONE,  # cannot_connect_now
+    "57P05": _GONE,  # idle_session_timeout
+    "53300": _GONE,  # too_many_connections
+    "25006": (OutboxReadOnlyError, _Fault.standby),  # read_only_sql_transaction
+    "42501": (OutboxReadOnlyError, _Fault.denied),  # insufficient_privilege
     "53100": _FULL,  # disk_full
     "42P01": (SchemaMissingError, _Fault.missing),  # undefined_table
     "42703": (SchemaOutdatedError, _Fault.outdated),  # undefined_column
+}
+_POSTGRESQL_CLASS: Final[dict[str, _Kind]] = {
+    "08": _GONE,  # connection_exception
 }

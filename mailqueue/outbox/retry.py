@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_never
 
 from mailqueue.errors import OutboxError, OutboxFencedError
+from mailqueue.outbox.patience import PATIENCE, Patience
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait between two tries, in seconds.
-
-    The n-th wait is ``initial * 2 ** (n - 1)``, at most ``maximum``, of which a random part of up
-    to one half is taken off. Each try of a busy database has waited for the busy timeout already.
-    """
-
-    initial: float = 0.1
-    maximum: float = 5.0
-
-    def delay(self, tried: int, jitter: float) -> float:
-        """Return the seconds to wait after ``tried`` tries; ``jitter`` in [0, 1)."""
-        # Beyond this exponent any start has passed any bound.
-        return min(self.initial * 2.0 ** min(tried - 1, 64), self.maximum) * (1.0 - jitter / 2)
-
-
-PATIENCE = Patience()
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -48,9 +28,9 @@ async def until_taken(
 ) -> T:
     """Run ``transaction`` until the database takes it, and return its value.
 
-    For writes that change nothing when they are done twice, as a result whose lease is
-    gone after the first time: of a connection that broke at COMMIT nobody knows whether it was
-    carried out. ``refused`` hears of each failure; anything but an `OutboxError` is raised,
+    For writes that change nothing when they are done twice, or that find out whether they were
+    done: of a connection that broke at COMMIT nobody knows whether it was carried out.
+    ``refused`` hears of each failure; anything but an `OutboxError` is raised,
     and so is `OutboxFencedError`.
     """
 

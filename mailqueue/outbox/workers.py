@@ -24,7 +24,8 @@ class Worker:
 
 
 def register(connection: Connection, worker: Worker) -> None:
-    """Note that ``worker`` runs."""
+    """Note that ``worker`` runs; doing it again changes nothing."""
+    remove(connection, worker.id)
     connection.execute(
         insert(workers).values(
             id=worker.id,

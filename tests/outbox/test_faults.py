@@ -17,6 +17,7 @@ from mailqueue.errors import (
     OutboxError,
     OutboxFullError,
     OutboxReadOnlyError,
+    OutboxUnavailableError,
     SchemaMissingError,
     SchemaOutdatedError,
 )
@@ -242,7 +243,14 @@ def _postgresql(sqlstate: str) -> DBAPIError:
         ("53100", OutboxFullError),
         ("42P01", SchemaMissingError),
         ("42703", SchemaOutdatedError),
-        ("57P01", OutboxError),
+        ("42P02", OutboxError),
+        ("57014", OutboxBusyError),
+        ("57P01", OutboxUnavailableError),
+        ("57P02", OutboxUnavailableError),
+        ("57P03", OutboxUnavailableError),
+        ("53300", OutboxUnavailableError),
+        ("08006", OutboxUnavailableError),
+        ("25P03", OutboxUnavailableError),
     ],
 )
 def test_postgresql_is_translated_by_its_codes(sqlstate: str, expected: type[OutboxError]) -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from mailqueue.errors import OutboxBusyError, OutboxError, OutboxFencedError, OutboxFullError
-from mailqueue.outbox.retry import Patience, until_taken
+from mailqueue.outbox.patience import Patience
+from mailqueue.outbox.retry import until_taken
 
 
 class Transaction:

@@ -18,6 +18,11 @@ from tests.support.settings import Settings, loaded
 from tests.support.waiting import until
 
 RAW = b"From: a@example.org\r\nTo: ann@example.net\r\nSubject: x\r\n\r\nhello\r\n"
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    " AND datname = current_database()"
+)
+"""How many transactions wait for another one's end."""
 SLOW = {"poll": 60, "poll_max": 60}
 """So long that nothing is found by polling."""
 
