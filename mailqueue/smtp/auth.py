@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
@@ -32,6 +33,8 @@ async def authenticate(wire: Wire, offer: Offer, settings: RelaySettings) -> Evi
     except ConfigError as error:
         return _nothing_asked(NoReplyKind.LOCAL, str(error))
 
+    alone = b64encode(secret.encode()).decode("ascii")
+
     async def speak(command: str, token: bytes) -> Evidence:
         encoded = token.decode("ascii")
         return await wire.ask(
@@ -39,7 +42,7 @@ async def authenticate(wire: Wire, offer: Offer, settings: RelaySettings) -> Evi
             f"{command} {encoded}".strip(),
             timeout=settings.timeouts.auth,
             # The token first: were the secret hidden inside of it, the rest would show.
-            hidden=(encoded, secret) if encoded else (secret,),
+            hidden=tuple(filter(None, (encoded, alone, secret))),
         )
 
     evidence = await _DIALOGUES[mechanism](speak, settings.username or "", secret)

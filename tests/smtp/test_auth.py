@@ -198,15 +198,17 @@ async def test_no_echo_of_a_secret_is_kept(
     tls_relay: ScriptedRelay, script: Script, keys: dict[str, Keys], mechanism: str
 ) -> None:
     """A relay that repeats the credentials in its refusal does not get them into the evidence."""
-    said = f"you said {PASSWORD} and {TOKENS[mechanism]}"
+    alone = base64.b64encode(PASSWORD.encode()).decode()
+    said = f"you said {PASSWORD} and {TOKENS[mechanism]} and {alone}"
     rule = script.on("CREDENTIALS", occurrence=2) if mechanism == "login" else script.on("AUTH")
     rule.reply(f"535-5.7.8 {said}", f"535 5.7.8 {said}")
     watcher = Watcher()
     keys |= {"password": PASSWORD, "auth": mechanism}
     evidence = await refusal_of(tls_relay, transcript=watcher, **keys)
     shown = "\n".join([*watcher.lines, repr(evidence)])
-    assert "you said *** and ***" in shown
+    assert "you said *** and *** and ***" in shown
     assert PASSWORD not in shown
+    assert alone not in shown
     assert TOKENS[mechanism] not in shown
 
 
