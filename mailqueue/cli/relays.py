@@ -61,12 +61,13 @@ def pause(
         raise click.BadParameter("a pause lasts longer than 0", param_hint="'--for'")
     with access.operator() as operator:
         decided = operator.pause(relay, lasting=lasting, reason=reason)
+    name = _meant(access, relay)
     if as_json:
-        fields = {"relay": relay, "paused_at": iso(decided.at), "until": iso(decided.until)}
+        fields = {"relay": name, "paused_at": iso(decided.at), "until": iso(decided.until)}
         click.echo(json.dumps({**fields, "by": decided.by, "reason": decided.reason}))
         return
     until = "it is resumed" if decided.until is None else instant(decided.until)
-    click.echo(f"{one_line(relay)}: paused until {until}; its mail waits")
+    click.echo(f"{one_line(name)}: paused until {until}; its mail waits")
 
 
 @click.command()
@@ -81,10 +82,19 @@ def resume(access: Access, relay: str, as_json: bool) -> None:
     """
     with access.operator() as operator:
         was_paused = operator.resume(relay)
+    name = _meant(access, relay)
     if as_json:
-        click.echo(json.dumps({"relay": relay, "was_paused": was_paused}))
+        click.echo(json.dumps({"relay": name, "was_paused": was_paused}))
         return
-    click.echo(f"{one_line(relay)}: {'resumed' if was_paused else 'was not paused'}")
+    click.echo(f"{one_line(name)}: {'resumed' if was_paused else 'was not paused'}")
+
+
+def _meant(access: Access, relay: str) -> str:
+    """Return what the relay is called: "default" is another one's second name."""
+    from mailqueue.cli.around import surroundings
+
+    with access.reading() as connection:
+        return surroundings(connection, access).relay_name(relay)
 
 
 def _told(standing: RelayStanding, now: int) -> Iterator[str]:

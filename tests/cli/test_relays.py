@@ -49,6 +49,14 @@ def test_resume(invoke: Invoke, config: Path) -> None:
     assert (again.exit_code, again.stdout) == (0, "main: was not paused\n")
 
 
+def test_default_is_answered_with_the_relays_own_name(invoke: Invoke, config: Path) -> None:
+    """Whoever pauses the default relay is told which one that is."""
+    paused = invoke("pause", "default", "--config", config)
+    assert paused.stdout.startswith("main: paused until")
+    resumed = invoke("resume", "default", "--json", "--config", config)
+    assert json.loads(resumed.stdout) == {"relay": "main", "was_paused": True}
+
+
 @pytest.mark.parametrize("verb", ["pause", "resume"])
 def test_an_unknown_relay(invoke: Invoke, config: Path, verb: str) -> None:
     """The error names the relays that there are."""
