@@ -50,26 +50,27 @@ def widths(grid: Grid, width: int) -> list[int]:
 
     Where room is short it is taken from words, and there from the longest.
     """
-    found = [_longest(grid, number) for number in range(len(grid.headings))]
+    found = [longest(grid, number) for number in range(len(grid.headings))]
     words = [number for number, one in enumerate(grid.headings) if not grid.is_whole(one)]
     excess = sum(found) + _GAP * (len(found) - 1) - width
     while words and excess > 0:
-        longest = max(words, key=lambda number: found[number])
-        if found[longest] <= 1:
+        widest = max(words, key=lambda number: found[number])
+        if found[widest] <= 1:
             break
-        found[longest] -= 1
+        found[widest] -= 1
         excess -= 1
     return found
 
 
 def _column(grid: Grid, number: int, sentence: str) -> int:
-    heading, longest = grid.headings[number], _longest(grid, number)
+    heading, whole = grid.headings[number], longest(grid, number)
     if grid.is_whole(heading):
-        return longest
-    return max(len(heading), min(longest, SENTENCE if heading == sentence else WORDS))
+        return whole
+    return max(len(heading), min(whole, SENTENCE if heading == sentence else WORDS))
 
 
-def _longest(grid: Grid, number: int) -> int:
+def longest(grid: Grid, number: int) -> int:
+    """Return how wide the column of this number is where it has all the room it wants."""
     cells = (one_line(row[number])[:_MOST] for row in grid.rows)
     return max(map(len, (grid.headings[number], *cells)))
 

@@ -84,9 +84,12 @@ def _padded(cell: str, width: int, is_number: bool) -> str:
 def drawn(grid: Grid, *, width: int, colour: bool) -> str:
     """Return ``grid`` as a table for a terminal of ``width`` columns.
 
-    Where not even the headings fit, each row is written as a list of its own.
+    Where headings, numbers and the beginnings of words do not fit, each row is written as a list
+    of its own.
     """
-    if sum(len(one_line(heading)) + 2 for heading in grid.headings) > width:
+    from mailqueue.cli.fitting import needs
+
+    if needs(grid) > width:
         return "\n".join(_listed(grid))
     from rich.console import Console
 
@@ -126,6 +129,8 @@ def table(grid: Grid, *, widths: Sequence[int] = ()) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from mailqueue.cli.fitting import longest
+
     made = Table(box=None, pad_edge=False, header_style="bold")
     for place, heading in enumerate(grid.headings):
         is_number = heading in grid.numbers
@@ -136,7 +141,7 @@ def table(grid: Grid, *, widths: Sequence[int] = ()) -> Table:
             width=widths[place] if widths else None,
             justify="right" if is_number else "left",
             # Where room is short it is taken from words: a number cut in two is another number.
-            min_width=len(heading) if is_number else None,
+            min_width=longest(grid, place) if grid.is_whole(heading) else None,
         )
     for row in grid.rows:
         made.add_row(*(Text(_shortened(cell)) for cell in row))

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from mailqueue.cli.fitting import fitted, needs, parted, widths
 from mailqueue.cli.grid import Grid, table
+from mailqueue.cli.grid import drawn as drawn_table
 from mailqueue.cli.top import Look, fitting
 
 RELAYS = Grid(
@@ -61,6 +62,16 @@ def test_what_was_and_what_is_are_parted_where_room_is_short(width: int, grids: 
     assert all("Relay" in grid.headings for grid in found)
     for heading in ("Sent", "Failed", "In doubt", "Queued", "Held", "Due", "Oldest due", "Reply"):
         assert any(heading in grid.headings for grid in found)
+
+
+@pytest.mark.parametrize("grid", [RELAYS, REASONS], ids=["relays", "reasons"])
+@pytest.mark.parametrize("width", range(40, 200, 7))
+def test_no_table_cuts_a_number(grid: Grid, width: int) -> None:
+    """Where there is not the room for it a row becomes a list, which has all of it."""
+    shown = drawn_table(grid, width=width, colour=False).splitlines()
+    for name, cell in zip(grid.headings, grid.rows[0], strict=True):
+        assert any(name in line for line in shown)
+        assert any(cell in line for line in shown) or not grid.is_whole(name)
 
 
 def test_what_can_be_missed_goes_in_its_order() -> None:
