@@ -27,11 +27,10 @@ from mailqueue.errors import (
 from mailqueue.outbox.enqueue import Receipt
 from mailqueue.outbox.faults import translating
 from mailqueue.outbox.outcome import carry_out, is_stored
-from mailqueue.outbox.patience import PATIENCE
+from mailqueue.outbox.patience import PATIENCE, Patience
 
 T = TypeVar("T")
-TRIES: Final = 3
-"""How often a transaction is begun that others, or a lost connection, have kept from its commit."""
+_SHORT: Final = Patience(initial=0.005, maximum=1.0)
 _ENDED_BY_OTHERS: Final = frozenset({"40001", "40P01"})
 
 
@@ -49,8 +48,8 @@ def sleep_in_loop(seconds: float) -> None:
 class Certainty:
     """Runs transactions on ``engine``.
 
-    ``wait`` seconds are given to finding out what became of one. ``is_own``: nobody else uses the
-    engine.
+    ``wait`` seconds are given to one that others, or a lost connection, keep from its commit, and
+    as many to finding out what became of it. ``is_own``: nobody else uses the engine.
     """
 
     engine: Engine
@@ -70,15 +69,16 @@ class Certainty:
         answer to COMMIT was lost. Raises `OutboxError` where nothing was committed, and
         `OutcomeUnknownError` where even that could not be found out.
         """
-        for tried in range(1, TRIES + 1):
+        end, tried = self.clock.monotonic() + self.wait, 0
+        while True:
+            tried += 1
             try:
                 return self._attempt(work, receipts)
             except (DBAPIError, OutboxBusyError) as error:
                 self._refresh(error)
-                if tried == TRIES or not _may_pass(error):
+                if not _may_pass(error) or (tried > 1 and self.clock.monotonic() >= end):
                     raise
-            self.sleep(PATIENCE.delay(tried, self.clock.random()))
-        raise AssertionError("the last try returns or raises")
+            self.sleep(_SHORT.delay(tried, self.clock.random()))
 
     def _attempt(
         self, work: Callable[[Connection], T], receipts: Callable[[T], Iterable[Receipt]]

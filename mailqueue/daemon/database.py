@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from mailqueue.daemon.hangup import Hangup
 from mailqueue.errors import OutboxReadOnlyError
 from mailqueue.failpoint import reach
 from mailqueue.outbox.checkpoint import Checkpoint, checkpoint
@@ -25,6 +26,8 @@ class Database:
 
     def __init__(self, url: str, *, busy_timeout: float) -> None:
         self.url = url
+        self._is_file = database_path(url) is not None
+        self._hangup = Hangup()
         self._writer = write_engine(url, busy_timeout=busy_timeout)
         self._reader = async_read_engine(url, busy_timeout=busy_timeout)
         # A whole transaction runs as one function in one thread: over an asynchronous
@@ -40,10 +43,16 @@ class Database:
         returned. A cancelled call may still be committed.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._write, work)
+        writing = loop.run_in_executor(self._thread, self._write, work)
+        if self._is_file:
+            return await writing
+        with self._hangup.watch():
+            return await writing
 
     def _write(self, work: Callable[[Connection], T]) -> T:
         def to_be_committed(connection: Connection) -> T:
+            if not self._is_file:
+                self._hangup.at_work(connection)
             value = work(connection)
             reach("before", "commit")
             return value
@@ -74,13 +83,25 @@ class Database:
             raise
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
+        if self._is_file:
+            return await self._look(work)
+        hangup = Hangup()
+        with hangup.watch():
+
+            def watched(connection: Connection) -> T:
+                hangup.at_work(connection)
+                return work(connection)
+
+            return await self._look(watched)
+
+    async def _look(self, work: Callable[[Connection], T]) -> T:
         with translating(self.url):
             async with self._reader.begin() as connection:
                 return await connection.run_sync(work)
 
     async def checkpoint(self) -> Checkpoint:
         """Move the log into the database file, between two transactions of the writer."""
-        if database_path(self.url) is None:
+        if not self._is_file:
             return Checkpoint(busy=False, log=0, checkpointed=0)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._checkpoint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
@@ -13,19 +13,10 @@ from sqlalchemy.exc import DBAPIError
 from mailqueue.outbox.faults import translating
 from mailqueue.outbox.location import parse_url
 from mailqueue.outbox.notify import CHANNEL
+from mailqueue.outbox.session import arguments
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
-
-# Nothing is written to it, so that a peer which is gone would never be noticed.
-_KEPT_ALIVE: Final = {
-    "keepalives": 1,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "connect_timeout": 10,
-    "application_name": "mailqueue listening",
-}
 
 
 class Ear:
@@ -42,11 +33,10 @@ class Ear:
         from psycopg import AsyncConnection  # noqa: PLC0415
 
         known = parse_url(url).set(drivername="postgresql+psycopg")
-        _, arguments = known.get_dialect()().create_connect_args(known)
+        _, given = known.get_dialect()().create_connect_args(known)
+        ours = arguments(known, name="mailqueue listening")
         with _translating(known):
-            connection = await AsyncConnection.connect(
-                **{**_KEPT_ALIVE, **arguments}, autocommit=True
-            )
+            connection = await AsyncConnection.connect(**ours, **given, autocommit=True)
             try:
                 await _listen(connection)
             except BaseException:

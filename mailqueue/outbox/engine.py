@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from mailqueue.errors import OutboxError, OutboxReadOnlyError
 from mailqueue.outbox.location import database_path, parse_url
 from mailqueue.outbox.recipe import Recipe, install
+from mailqueue.outbox.session import arguments
 
 BUSY_TIMEOUT = 10.0
 """Seconds that a transaction waits for another writer."""
@@ -136,14 +137,18 @@ def _require_psycopg() -> None:
 
 def _writing(url: str | URL, busy_timeout: float) -> dict[str, Any]:
     if database_path(url) is None:
-        return _ours()
+        return _ours(pool_timeout=busy_timeout, connect_args=arguments(parse_url(url)))
     # SQLite has one writer at a time: more connections would only wait, and in no order.
     return _ours(pool_size=1, max_overflow=0, pool_timeout=busy_timeout)
 
 
 def _reading(url: str | URL, busy_timeout: float) -> dict[str, Any]:
     if database_path(url) is None:
-        return _ours(execution_options={"postgresql_readonly": True})
+        return _ours(
+            pool_timeout=busy_timeout,
+            connect_args=arguments(parse_url(url)),
+            execution_options={"postgresql_readonly": True},
+        )
     return _ours(pool_timeout=busy_timeout)
 
 

@@ -46,6 +46,8 @@ class CuttingProxy:
         self._cuts: list[Cut] = []
         self._spared = 0
         self._refusing = self._then_refuse = False
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self._late: list[asyncio.StreamWriter] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -84,6 +86,10 @@ class CuttingProxy:
         """Let the commits reach the server that were on their way when they were cut."""
         self._do(self._let_arrive())
 
+    def stall(self, *, stalling: bool = True) -> None:
+        """Let nothing through from now on, without a word to anybody; or let it through again."""
+        self._do(self._stall(stalling))
+
     def cut_all(self) -> None:
         """Cut every connection as it stands."""
         self._do(self._cut_all())
@@ -121,8 +127,15 @@ class CuttingProxy:
         if refusing:
             await self._cut_all()
 
+    async def _stall(self, stalling: bool) -> None:
+        if stalling:
+            self._flowing.clear()
+        else:
+            self._flowing.set()
+
     async def _close(self) -> None:
         self._server.close()
+        self._flowing.set()
         await self._cut_all()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         if others:
@@ -168,6 +181,7 @@ class CuttingProxy:
     async def _ask(self, reader: asyncio.StreamReader, link: _Link) -> None:
         with contextlib.suppress(OSError):
             while octets := await reader.read(65536):
+                await self._flowing.wait()
                 if octets.endswith(_COMMIT) and (cut := self._next_cut()) is not None:
                     await self._cut(cut, octets, link)
                     return
@@ -198,6 +212,7 @@ class CuttingProxy:
     async def _answer(self, answers: asyncio.StreamReader, link: _Link) -> None:
         with contextlib.suppress(OSError):
             while octets := await answers.read(65536):
+                await self._flowing.wait()
                 if link.is_answering:
                     link.answered.set()
                     return
