@@ -50,7 +50,7 @@ def widths(grid: Grid, width: int) -> list[int]:
 
     Where room is short it is taken from words, and there from the longest.
     """
-    found = [longest(grid, number) for number in range(len(grid.headings))]
+    found = [_longest(grid, number) for number in range(len(grid.headings))]
     words = [number for number, one in enumerate(grid.headings) if not grid.is_whole(one)]
     excess = sum(found) + _GAP * (len(found) - 1) - width
     while words and excess > 0:
@@ -63,14 +63,13 @@ def widths(grid: Grid, width: int) -> list[int]:
 
 
 def _column(grid: Grid, number: int, sentence: str) -> int:
-    heading, whole = grid.headings[number], longest(grid, number)
+    heading, whole = grid.headings[number], _longest(grid, number)
     if grid.is_whole(heading):
         return whole
     return max(len(heading), min(whole, SENTENCE if heading == sentence else WORDS))
 
 
-def longest(grid: Grid, number: int) -> int:
-    """Return how wide the column of this number is where it has all the room it wants."""
+def _longest(grid: Grid, number: int) -> int:
     cells = (one_line(row[number])[:_MOST] for row in grid.rows)
     return max(map(len, (grid.headings[number], *cells)))
 

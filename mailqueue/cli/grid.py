@@ -87,7 +87,7 @@ def drawn(grid: Grid, *, width: int, colour: bool) -> str:
     Where headings, numbers and the beginnings of words do not fit, each row is written as a list
     of its own.
     """
-    from mailqueue.cli.fitting import needs
+    from mailqueue.cli.fitting import needs, widths
 
     if needs(grid) > width:
         return "\n".join(_listed(grid))
@@ -101,7 +101,7 @@ def drawn(grid: Grid, *, width: int, colour: bool) -> str:
         color_system="standard" if colour else None,
         legacy_windows=False,
     )
-    console.print(table(grid))
+    console.print(table(grid, widths=widths(grid, width)))
     return written.getvalue()
 
 
@@ -120,28 +120,23 @@ def _shortened(cell: str) -> str:
     return text if len(text) <= MOST else f"{text[:MOST]}..."
 
 
-def table(grid: Grid, *, widths: Sequence[int] = ()) -> Table:
+def table(grid: Grid, *, widths: Sequence[int], is_cut: bool = False) -> Table:
     """Return ``grid`` as rich draws it. Cells are text and never markup: ``[red]`` stays so.
 
-    ``widths``: how wide each column is; then each row is one line, and what does not fit into
-    its column is left out.
+    ``widths``: how wide each column is. ``is_cut``: each row is one line, and what does not fit
+    into its column is left out.
     """
     from rich.table import Table
     from rich.text import Text
 
-    from mailqueue.cli.fitting import longest
-
     made = Table(box=None, pad_edge=False, header_style="bold")
-    for place, heading in enumerate(grid.headings):
-        is_number = heading in grid.numbers
+    for heading, width in zip(grid.headings, widths, strict=True):
         made.add_column(
             Text(one_line(heading)),
-            overflow="ellipsis" if widths else "fold",
-            no_wrap=bool(widths),
-            width=widths[place] if widths else None,
-            justify="right" if is_number else "left",
-            # Where room is short it is taken from words: a number cut in two is another number.
-            min_width=longest(grid, place) if grid.is_whole(heading) else None,
+            overflow="ellipsis" if is_cut else "fold",
+            no_wrap=is_cut,
+            width=width,
+            justify="right" if heading in grid.numbers else "left",
         )
     for row in grid.rows:
         made.add_row(*(Text(_shortened(cell)) for cell in row))

@@ -148,7 +148,7 @@ def _frame(seen: Look, width: int) -> RenderableType:
     heading.no_wrap, heading.overflow = True, "ellipsis"
     parts: list[RenderableType] = [heading]
     for grid in fitting(seen, width):
-        parts += [Text(), table(grid, widths=widths(grid, width))]
+        parts += [Text(), table(grid, widths=widths(grid, width), is_cut=True)]
     return Group(*parts)
 
 

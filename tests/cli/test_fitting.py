@@ -37,7 +37,7 @@ def drawn(grid: Grid, width: int) -> list[str]:
     """Return the lines of ``grid`` on a terminal of ``width`` columns."""
     written = StringIO()
     console = Console(file=written, width=width, force_terminal=True, color_system=None)
-    console.print(table(grid, widths=widths(grid, width)))
+    console.print(table(grid, widths=widths(grid, width), is_cut=True))
     return written.getvalue().splitlines()
 
 
