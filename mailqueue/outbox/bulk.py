@@ -86,8 +86,9 @@ def applicable(selection: Selection, event: Event, states: Collection[State]) ->
 
 def chosen(connection: Connection, selection: Selection) -> array[int]:
     """Return the ids of the recipients of ``selection`` in their order: eight octets for each."""
-    statement = select(recipients.c.id).where(selection)
-    found = connection.execution_options(yield_per=PAGE).scalars(statement)
+    # Options of the connection would bind every statement after this one as well.
+    statement = select(recipients.c.id).where(selection).execution_options(yield_per=PAGE)
+    found = connection.scalars(statement)
     ids = array("q")
     for page in found.partitions():
         ids.extend(page)

@@ -91,6 +91,8 @@ class _Fault:
         if make_url(self.url).get_backend_name() != "postgresql":
             return None
         state = getattr(self.error, "sqlstate", None) or getattr(self.error, "pgcode", None)
+        if state in _UNDEFINED and PREFIX not in f"{self.error} {self.statement}":
+            return None  # of the application's own tables
         if isinstance(state, str):
             return _POSTGRESQL.get(state) or _POSTGRESQL_CLASS.get(state[:2])
         # Whoever does not get as far as a session is told no code, only a text.
@@ -271,7 +273,7 @@ _SQLITE: Final[dict[int, _Kind]] = {
 _CONFLICT = (OutboxBusyError, _Fault.conflicting)
 _SLOW = (OutboxBusyError, _Fault.slow)
 _GONE = (OutboxUnavailableError, _Fault.gone)
-
+_UNDEFINED: Final = ("42P01", "42703")
 # postgresql.org/docs/current/errcodes-appendix.html
 _POSTGRESQL: Final[dict[str, _Kind]] = {
     "40001": _CONFLICT,  # serialization_failure

@@ -41,6 +41,8 @@ def answer(connection: Connection, sql: str, *, expired: Callable[[], bool]) -> 
     emptied for its sake, while somebody reads the output. ``expired`` is asked now and then:
     once it says so, the database stops. Raises `WritingError`, `TooLongError` and `QuestionError`.
     """
+    if connection.dialect.name == "postgresql":
+        return _answer_on_postgresql(connection, sql, expired)
     with _guarded(connection, expired):
         try:
             found = connection.exec_driver_sql(sql)
@@ -51,11 +53,22 @@ def answer(connection: Connection, sql: str, *, expired: Callable[[], bool]) -> 
             raise _explained(error) from None
 
 
+def _answer_on_postgresql(connection: Connection, sql: str, expired: Callable[[], bool]) -> Answer:
+    # Only who asks PostgreSQL loads its driver.
+    from mailqueue.outbox import question_postgresql as postgresql  # noqa: PLC0415
+
+    try:
+        return Answer(*postgresql.ask(connection, sql, expired=expired))
+    except postgresql.WouldChange:
+        raise WritingError(_REFUSED) from None
+    except postgresql.Stopped:
+        raise TooLongError(_STOPPED) from None
+    except postgresql.Wrong as error:
+        raise QuestionError(str(error)) from None
+
+
 @contextmanager
 def _guarded(connection: Connection, expired: Callable[[], bool]) -> Iterator[None]:
-    if connection.dialect.name != "sqlite":
-        yield
-        return
     driver: Any = connection.connection.driver_connection
     # "query_only" alone is a setting that a statement could take back, and says nothing
     # about ATTACH, which makes files.
@@ -86,9 +99,7 @@ def _explained(error: DBAPIError | sqlite3.Error) -> QuestionError:
         if is_refused or str(cause) == "not authorized":
             return WritingError(_REFUSED)
         if code == sqlite3.SQLITE_INTERRUPT:
-            return TooLongError("it took too long and was stopped; --timeout gives it more time")
-    if getattr(cause, "sqlstate", None) == _READ_ONLY_TRANSACTION:
-        return WritingError(_REFUSED)
+            return TooLongError(_STOPPED)
     return QuestionError(str(cause))
 
 
@@ -96,9 +107,9 @@ _REFUSED: Final = (
     "this only reads, and the statement would change something or is not about this database; "
     "`mailqueue retry`, `hold`, `release` and `cancel` make the changes that are a person's"
 )
+_STOPPED: Final = "it took too long and was stopped; --timeout gives it more time"
 _STEPS: Final = 100_000
 """Instructions of SQLite's machine between two looks at the clock: some milliseconds."""
-_READ_ONLY_TRANSACTION: Final = "25006"
 _READING: Final = frozenset(
     {
         sqlite3.SQLITE_SELECT,

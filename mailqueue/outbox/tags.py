@@ -9,6 +9,13 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+# A flat object, which is what tags are: to cast what is no JSON is an error, and to ask by IS JSON
+# is not possible before PostgreSQL 16.
+_STRING = r'"([^"\\\x01-\x1f]|\\["\\/bfnrt])*"'
+_NUMBER = r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?"
+_PAIR = rf"\s*{_STRING}\s*:\s*({_STRING}|{_NUMBER}|true|false|null)\s*"
+_OBJECT = rf"^\s*\{{({_PAIR}(,{_PAIR})*)?\s*\}}\s*$"
+
 
 class HasTag(FunctionElement[bool]):
     """Whether the column of tags holds ``key`` with ``value``; whatever is in it, no error."""
@@ -29,4 +36,5 @@ def _on_sqlite(element: HasTag, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(HasTag, "postgresql")
 def _on_postgresql(element: HasTag, compiler: SQLCompiler, **options: Any) -> str:
     tags, key, value = (compiler.process(part, **options) for part in element.clauses)
-    return f"(CAST({tags} AS jsonb) ->> {key}) = {value}"
+    given = f"CAST({tags} AS json) ->> {key} = {value}"
+    return f"CASE WHEN {tags} ~ '{_OBJECT}' THEN {given} ELSE false END"

@@ -1,4 +1,4 @@
-"""A real outbox in a file of its own for each test."""
+"""A real outbox of its own for each test, in a file and in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,27 +8,32 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine
 
-from mailqueue.outbox import schema
 from mailqueue.outbox.engine import read_engine, write_engine
+from tests.support.outboxes import LendOutbox
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the outbox is, or will be."""
+    """The file of the outbox, for tests of what only a file has."""
     return tmp_path / "outbox.db"
 
 
 @pytest.fixture
-def url(path: Path) -> str:
-    """The same as a URL."""
+def place(path: Path) -> str:
+    """The URL of that file, where there is nothing yet."""
     return f"sqlite:///{path}"
 
 
 @pytest.fixture
+def url(outbox_url: str) -> str:
+    """An outbox with tables and nothing in them."""
+    return outbox_url
+
+
+@pytest.fixture
 def engine(url: str) -> Iterator[Engine]:
-    """The write engine of an outbox with its tables; it does not wait long for others."""
+    """Its write engine; it does not wait long for others."""
     engine = write_engine(url, busy_timeout=0.1)
-    schema.create(engine)
     yield engine
     engine.dispose()
 
@@ -49,9 +54,9 @@ def connection(engine: Engine) -> Iterator[Connection]:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def shared(lend_outbox: LendOutbox) -> Iterator[Engine]:
     """An outbox for property tests: each example rolls back what it did."""
-    engine = write_engine(f"sqlite:///{tmp_path_factory.mktemp('shared') / 'outbox.db'}")
-    schema.create(engine)
-    yield engine
-    engine.dispose()
+    with lend_outbox() as url:
+        engine = write_engine(url)
+        yield engine
+        engine.dispose()

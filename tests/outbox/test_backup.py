@@ -15,6 +15,8 @@ from mailqueue.outbox.engine import read_engine
 from mailqueue.outbox.workers import Worker, known, register
 from tests.support.rows import NOW, add_message
 
+pytestmark = pytest.mark.backend("sqlite")
+
 
 @pytest.fixture
 def reading(engine: Engine, url: str) -> Iterator[Connection]:

@@ -116,6 +116,7 @@ def test_retry_leaves_out_what_has_no_content(connection: Connection) -> None:
     assert [*found] == recipient_ids(connection, kept)
 
 
+@pytest.mark.backend("sqlite")
 @pytest.mark.parametrize(
     "wanted",
     [
@@ -139,6 +140,7 @@ def test_a_transaction_seeks_its_rows(
     assert set(seeks) == {"SEARCH recipients USING INTEGER PRIMARY KEY (rowid=?)"}
 
 
+@pytest.mark.backend("sqlite")
 @pytest.mark.parametrize("count", [tally, chosen])
 def test_finished_mail_is_not_walked_for_what_waits(
     engine: Engine, connection: Connection, count: object

@@ -3,11 +3,14 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import pytest
 from sqlalchemy import Engine
 
 from mailqueue.outbox.checkpoint import checkpoint
 from mailqueue.outbox.engine import async_write_engine
 from tests.support.rows import add_message
+
+pytestmark = pytest.mark.backend("sqlite")
 
 
 def log_of(path: Path) -> Path:

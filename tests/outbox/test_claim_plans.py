@@ -17,6 +17,8 @@ from tests.outbox.test_plans import plan, scans
 from tests.support.leases import ACCEPTED, WORKER, result_of, take
 from tests.support.rows import NOW, add_message
 
+pytestmark = pytest.mark.backend("sqlite")
+
 Act = Callable[[Connection], object]
 
 _DUE = "SEARCH recipients USING INDEX ix_recipients_due (relay=? AND priority=? AND due_at<?)"

@@ -27,6 +27,8 @@ from mailqueue.outbox.engine import (
 from mailqueue.outbox.tables import messages, recipients
 from tests.support.rows import add_message
 
+pytestmark = pytest.mark.backend("sqlite")
+
 INCREMENTAL, FULL, ON, OFF = 2, 2, 1, 0
 
 
@@ -139,9 +141,9 @@ async def test_an_asynchronous_read_engine_cannot_write(url: str, engine: Engine
 
 
 @pytest.mark.parametrize("opened", [write_engine, read_engine])
-def test_opening_creates_no_file(opened: object, url: str, path: Path) -> None:
+def test_opening_creates_no_file(opened: object, place: str, path: Path) -> None:
     """A mistyped path is an error and not a second, empty outbox."""
-    engine = opened(url)  # type: ignore[operator]
+    engine = opened(place)  # type: ignore[operator]
     with pytest.raises(OperationalError, match="unable to open"):
         engine.connect()
     engine.dispose()
@@ -209,9 +211,9 @@ def test_the_file_is_created_for_its_group(path: Path, umask: None) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
 
-def test_log_and_shared_memory_are_for_the_group_too(path: Path, url: str, umask: None) -> None:
+def test_log_and_shared_memory_are_for_the_group_too(path: Path, place: str, umask: None) -> None:
     """Whoever opens the outbox first must not shut the others out of the log."""
-    engine = write_engine(url)
+    engine = write_engine(place)
     schema.create(engine)
     with engine.connect():
         modes = {stat.S_IMODE(file.stat().st_mode) for file in path.parent.glob("outbox.db-*")}

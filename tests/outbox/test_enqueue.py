@@ -160,6 +160,7 @@ def test_large_contents(connection: Connection) -> None:
     assert [stored[receipt.id] for receipt in receipts] == raws
 
 
+@pytest.mark.backend("sqlite")
 def test_by_any_paramstyle_the_same_is_stored(engine: Engine) -> None:
     """Where the short way of SQLite cannot be gone, SQLAlchemy's own statements store the same."""
     drafts = [

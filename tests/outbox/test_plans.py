@@ -20,6 +20,8 @@ from mailqueue.outbox.story import story
 from mailqueue.outbox.traffic import By, traffic, waiting
 from tests.support.rows import add_message
 
+pytestmark = pytest.mark.backend("sqlite")
+
 _UNPLANNED = ("BEGIN", "SAVEPOINT", "RELEASE")
 
 MINE = Facts("default", 1, 1, 1, None)

@@ -52,6 +52,7 @@ def test_many_rows_are_one_batch_whose_changes_are_counted_together(
     assert set(connection.execute(select(recipients.c.doubts)).scalars()) == {7}
 
 
+@pytest.mark.backend("sqlite")
 def test_what_the_driver_raises_arrives_as_an_error_of_sqlalchemy(connection: Connection) -> None:
     """Whoever tells errors apart has one family of them to know, and no parameters are shown."""
     wrong = Prepared(insert(recipients).values(message_id=bindparam("message")), "message")

@@ -210,6 +210,7 @@ def test_attempts_are_numbered_by_the_charged_ones(connection: Connection) -> No
     assert numbers == [(1, True), (1, False), (2, True)]
 
 
+@pytest.mark.backend("sqlite")
 def test_more_results_than_a_statement_has_parameters(connection: Connection) -> None:
     """What gathered while the database was busy is written, however much it is."""
     driver = connection.connection.driver_connection

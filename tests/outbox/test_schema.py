@@ -29,10 +29,10 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def empty(url: str, path: Path) -> Iterator[Engine]:
+def empty(place: str, path: Path) -> Iterator[Engine]:
     """The write engine of a file without tables."""
     create_file(path)
-    engine = write_engine(url, busy_timeout=30)
+    engine = write_engine(place, busy_timeout=30)
     yield engine
     engine.dispose()
 
@@ -117,9 +117,9 @@ def test_upgrading_twice_is_harmless(empty: Engine) -> None:
         assert connection.scalar(text("SELECT count(*) FROM mailqueue_messages")) == 1
 
 
-def test_upgrading_creates_the_file(url: str, path: Path) -> None:
+def test_upgrading_creates_the_file(place: str, path: Path) -> None:
     """One command makes a new outbox, in a file that the group may write."""
-    engine = write_engine(url)
+    engine = write_engine(place)
     schema.upgrade(engine)
     engine.dispose()
 
@@ -148,10 +148,10 @@ schema.upgrade(engine)
 """
 
 
-def test_processes_may_upgrade_at_once(url: str, empty: Engine) -> None:
+def test_processes_may_upgrade_at_once(place: str, empty: Engine) -> None:
     """Two services that start together do not trip over each other."""
     running = [
-        subprocess.Popen([sys.executable, "-c", UPGRADE, url], cwd=CHECKOUT) for _ in range(2)
+        subprocess.Popen([sys.executable, "-c", UPGRADE, place], cwd=CHECKOUT) for _ in range(2)
     ]
     assert [process.wait(90) for process in running] == [0, 0]
 
@@ -246,36 +246,36 @@ def alembic(*arguments: str, **environment: str) -> str:
     return run.stdout
 
 
-def test_plain_alembic_upgrades_the_url_of_the_variable(url: str, path: Path) -> None:
+def test_plain_alembic_upgrades_the_url_of_the_variable(place: str, path: Path) -> None:
     """Developers need no configuration file, and the daemon's variable works for both."""
-    alembic("upgrade", "head", MAILQUEUE_DATABASE__URL=url)
+    alembic("upgrade", "head", MAILQUEUE_DATABASE__URL=place)
 
     assert "table mailqueue_messages" in master(path)
 
 
-def test_plain_alembic_goes_up_and_down(url: str, path: Path) -> None:
+def test_plain_alembic_goes_up_and_down(place: str, path: Path) -> None:
     """Every step back undoes its step up, and leaves the application's own tables alone."""
     create_file(path)
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE theirs (x)")
     connection.close()
 
-    alembic("-x", f"url={url}", "upgrade", "head")
-    alembic("-x", f"url={url}", "downgrade", "base")
+    alembic("-x", f"url={place}", "upgrade", "head")
+    alembic("-x", f"url={place}", "downgrade", "base")
 
     tables = {name for name in master(path) if name.startswith("table") and "sqlite_" not in name}
     assert tables == {"table theirs", f"table {schema.VERSION_TABLE}"}
 
 
-def test_an_applications_own_tables_are_not_proposed_for_dropping(url: str, path: Path) -> None:
+def test_an_applications_own_tables_are_not_proposed_for_dropping(place: str, path: Path) -> None:
     """In an application's database Alembic sees our tables and no others."""
-    engine = write_engine(url)
+    engine = write_engine(place)
     schema.upgrade(engine)
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE theirs (x)")
     engine.dispose()
 
-    assert "No new upgrade operations" in alembic("-x", f"url={url}", "check")
+    assert "No new upgrade operations" in alembic("-x", f"url={place}", "check")
 
 
 @pytest.mark.parametrize("dialect", ["postgresql", "sqlite"])

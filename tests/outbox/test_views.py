@@ -4,7 +4,6 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,25 +23,25 @@ from tests.support.rows import (
     add_relay,
     recipient_ids,
 )
+from tests.support.shell import Shell, shell_on
 
 AT_NOW = "2023-11-14T22:13:20.000000Z"
 
 
 @pytest.fixture
-def shell(path: Path, engine: Engine) -> Iterator[sqlite3.Connection]:
-    """Somebody with SQL and nothing of ours, who opened the file to read."""
-    shell = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    shell.row_factory = sqlite3.Row
+def shell(url: str) -> Iterator[Shell]:
+    """What a person has who looks at the outbox by SQL."""
+    shell = shell_on(url)
     yield shell
     shell.close()
 
 
-def ask(shell: sqlite3.Connection, query: str) -> list[dict[str, Any]]:
-    """Run a query as it would be typed."""
-    return [dict(row) for row in shell.execute(query)]
+def ask(shell: Shell, query: str) -> list[dict[str, Any]]:
+    """Return what the query finds, by the names of its columns."""
+    return [dict(row) for row in shell.ask(query)]
 
 
-def test_failures_say_why_a_mail_did_not_go(engine: Engine, shell: sqlite3.Connection) -> None:
+def test_failures_say_why_a_mail_did_not_go(engine: Engine, shell: Shell) -> None:
     """A refused recipient is there with the reply, the stage and the rule that decided."""
     with engine.begin() as connection:
         message = add_message(
@@ -86,7 +85,7 @@ def test_failures_say_why_a_mail_did_not_go(engine: Engine, shell: sqlite3.Conne
     ]
 
 
-def test_expired_mail_keeps_the_last_reply(engine: Engine, shell: sqlite3.Connection) -> None:
+def test_expired_mail_keeps_the_last_reply(engine: Engine, shell: Shell) -> None:
     """Why it was deferred so long is told, and not the silence that came after it."""
     with engine.begin() as connection:
         message = add_message(
@@ -106,9 +105,7 @@ def test_expired_mail_keeps_the_last_reply(engine: Engine, shell: sqlite3.Connec
     assert row == {"state": "expired", "code": 450, "stage": "rcpt", "rule": "recipient-4xx"}
 
 
-def test_mail_that_expired_untried_is_a_failure_too(
-    engine: Engine, shell: sqlite3.Connection
-) -> None:
+def test_mail_that_expired_untried_is_a_failure_too(engine: Engine, shell: Shell) -> None:
     """Nobody is left out for want of an attempt."""
     with engine.begin() as connection:
         add_message(connection, recipient={"state": State.EXPIRED})
@@ -117,7 +114,7 @@ def test_mail_that_expired_untried_is_a_failure_too(
     assert row == {"state": "expired", "code": None, "stage": None}
 
 
-def test_failures_name_who_gave_up_by_hand(engine: Engine, shell: sqlite3.Connection) -> None:
+def test_failures_name_who_gave_up_by_hand(engine: Engine, shell: Shell) -> None:
     """What an operator failed has his name and reason, and the last reply as it was."""
     with engine.begin() as connection:
         replied = {"last_at": NOW, "last_code": 450, "last_text": "busy"}
@@ -134,7 +131,7 @@ def test_failures_name_who_gave_up_by_hand(engine: Engine, shell: sqlite3.Connec
     ("until", "shown"), [(None, "olga"), (NOW + 10**9 * SECOND, "olga"), (NOW, None)]
 )
 def test_the_backlog_says_that_an_operator_paused_the_relay(
-    engine: Engine, shell: sqlite3.Connection, until: int | None, shown: str | None
+    engine: Engine, shell: Shell, until: int | None, shown: str | None
 ) -> None:
     """A pause in force stands beside the breaker, and one that has ended does not."""
     with engine.begin() as connection:
@@ -149,7 +146,7 @@ def test_the_backlog_says_that_an_operator_paused_the_relay(
 
 
 def test_each_recipient_is_in_exactly_one_of_failures_and_backlog(
-    engine: Engine, shell: sqlite3.Connection
+    engine: Engine, shell: Shell
 ) -> None:
     """Failures hold what failed or expired, the backlog what is unfinished, and nobody else."""
     with engine.begin() as connection:
@@ -163,7 +160,7 @@ def test_each_recipient_is_in_exactly_one_of_failures_and_backlog(
     assert {row["state"] for row in backlog} == {"queued", "deferred", "sending", "held"}
 
 
-def test_the_backlog_says_what_is_waited_for(engine: Engine, shell: sqlite3.Connection) -> None:
+def test_the_backlog_says_what_is_waited_for(engine: Engine, shell: Shell) -> None:
     """A waiting recipient is there with its due time, its last reply and its relay's breaker."""
     with engine.begin() as connection:
         add_relay(connection, "bulk", breaker="open", probe_at=NOW + SECOND)
@@ -189,9 +186,7 @@ def test_the_backlog_says_what_is_waited_for(engine: Engine, shell: sqlite3.Conn
     assert (row["last_at"], row["last_code"], row["last_text"]) == (AT_NOW, 450, "busy")
 
 
-def test_the_backlog_counts_how_long_mail_is_overdue(
-    engine: Engine, shell: sqlite3.Connection
-) -> None:
+def test_the_backlog_counts_how_long_mail_is_overdue(engine: Engine, shell: Shell) -> None:
     """Overdue is measured by the machine's clock, and what is due later is not overdue."""
     with engine.begin() as connection:
         message = add_message(connection, recipient={"due_at": NOW})
@@ -205,7 +200,7 @@ def test_the_backlog_counts_how_long_mail_is_overdue(
     assert (later, held) == (0, 0)
 
 
-def test_a_leased_recipient_is_not_due(engine: Engine, shell: sqlite3.Connection) -> None:
+def test_a_leased_recipient_is_not_due(engine: Engine, shell: Shell) -> None:
     """While a worker has it, its instant is the end of the lease, and it is not overdue."""
     with engine.begin() as connection:
         add_message(connection, recipient={"state": State.SENDING, "worker": "w1"})
@@ -215,9 +210,7 @@ def test_a_leased_recipient_is_not_due(engine: Engine, shell: sqlite3.Connection
     assert (row["leased_until"], row["worker"]) == (AT_NOW, "w1")
 
 
-def test_every_doubt_is_there_with_what_became_of_it(
-    engine: Engine, shell: sqlite3.Connection
-) -> None:
+def test_every_doubt_is_there_with_what_became_of_it(engine: Engine, shell: Shell) -> None:
     """One row for each doubtful attempt, whether the recipient was sent to again or is held."""
     with engine.begin() as connection:
         message = add_message(connection, "anna@example.net", "bob@example.net", on_doubt="hold")
@@ -233,9 +226,7 @@ def test_every_doubt_is_there_with_what_became_of_it(
     ]
 
 
-def test_history_interleaves_attempts_and_actions(
-    engine: Engine, shell: sqlite3.Connection
-) -> None:
+def test_history_interleaves_attempts_and_actions(engine: Engine, shell: Shell) -> None:
     """Ordered by time, what the daemon did and what operators did tell one story."""
     with engine.begin() as connection:
         message = add_message(connection)
@@ -263,7 +254,7 @@ def test_history_interleaves_attempts_and_actions(
     assert rows[1]["at"] == "2023-11-14T22:13:20.000001Z"
 
 
-def test_reasons_group_what_relays_say(engine: Engine, shell: sqlite3.Connection) -> None:
+def test_reasons_group_what_relays_say(engine: Engine, shell: Shell) -> None:
     """Alike refusals are counted together, whatever address or number stands in them."""
     with engine.begin() as connection:
         message = add_message(connection, "anna@example.net", "bob@example.net")
@@ -295,7 +286,7 @@ def test_reasons_group_what_relays_say(engine: Engine, shell: sqlite3.Connection
     ],
 )
 def test_reasons_keep_apart_what_differs(
-    engine: Engine, shell: sqlite3.Connection, difference: dict[str, Any]
+    engine: Engine, shell: Shell, difference: dict[str, Any]
 ) -> None:
     """Another code, text, stage, relay or verdict is another reason, and silence is one too."""
     with engine.begin() as connection:
@@ -319,7 +310,7 @@ def test_instants_are_exact_and_sort_as_text(at: int) -> None:
     assert written == moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
 
 
-def test_no_instant_is_no_text(engine: Engine, shell: sqlite3.Connection) -> None:
+def test_no_instant_is_no_text(engine: Engine, shell: Shell) -> None:
     """What has not happened has no time."""
     with engine.begin() as connection:
         add_message(connection)

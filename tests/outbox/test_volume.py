@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import Connection
 
 from mailqueue.mail.lifecycle import State
@@ -16,6 +17,7 @@ def test_queued(connection: Connection) -> None:
     assert queued_octets(connection) == 1100
 
 
+@pytest.mark.backend("sqlite")
 def test_counting_walks_the_unfinished_alone(connection: Connection) -> None:
     """Years of finished mail do not make counting slower: an index holds the rest."""
     plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {_QUEUED}").all()
@@ -23,6 +25,7 @@ def test_counting_walks_the_unfinished_alone(connection: Connection) -> None:
     assert any("mailqueue_messages USING INTEGER PRIMARY KEY" in row.detail for row in plan)
 
 
+@pytest.mark.backend("sqlite")
 def test_stored_is_never_less_than_queued(connection: Connection) -> None:
     """The size of the file bounds what is queued in it."""
     for _ in range(20):
@@ -33,6 +36,7 @@ def test_stored_is_never_less_than_queued(connection: Connection) -> None:
     assert stored >= queued_octets(connection) == 2_000_000
 
 
+@pytest.mark.backend("sqlite")
 def test_stored_forgets_what_is_deleted(connection: Connection) -> None:
     """Pages that are free again do not count."""
     empty = stored_octets(connection)

@@ -10,9 +10,8 @@ import itertools
 import secrets
 from typing import Any
 
-from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
 
 from mailqueue.outbox import schema
 from mailqueue.outbox.engine import write_engine
@@ -23,7 +22,12 @@ _HURRIED = (
     "ALTER SYSTEM SET full_page_writes = off",
     "SELECT pg_reload_conf()",
 )
-_OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+# Connecting takes as long as emptying, so a connection of our own to each database is kept.
+_NAME = "mailqueue tests"
+_END_OTHERS = f"""
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name <> '{_NAME}'
+"""
 _SHAPE = """
 SELECT string_agg(concat_ws(' ', relname, relkind, relnatts, reloptions), ',' ORDER BY relname)
 FROM pg_class WHERE relnamespace = 'public'::regnamespace
@@ -53,16 +57,20 @@ class Databases:
         self._server = make_url(server).set(drivername="postgresql+psycopg")
         self._prefix = f"mailqueue_test_{secrets.token_hex(4)}"
         self._numbers = itertools.count(1)
-        self._made: list[str] = []
+        self._hurried = hurried
+        self._engines: dict[str, Engine] = {}
         self._free: list[str] = []
+        self._admin = self._engine(self._server)
         if hurried:
             for statement in _HURRIED:
-                self._run(self._server, statement)
+                self._run(self._admin, statement)
         self._template = self._create("template1")
         engine = write_engine(self._url(self._template))
         schema.upgrade(engine)
         engine.dispose()
-        self._shape = self._ask(self._template, _SHAPE)
+        self._shape = self._run(self._engines[self._template], _SHAPE)
+        # Who copies it must be alone with it.
+        self._engines[self._template].dispose()
 
     def outbox(self) -> str:
         """Return the URL of a database with tables and nothing in them."""
@@ -76,41 +84,47 @@ class Databases:
     def give_back(self, url: str) -> None:
         """End every connection to it, and make it ready for whoever asks next."""
         name = make_url(url).database or ""
-        self._run(self._server, _OTHERS, name=name)
-        if self._ask(name, _SHAPE) != self._shape or not self._emptied(name):
+        engine = self._engines[name]
+        self._run(engine, _END_OTHERS)
+        # Anything may have been done to it, the version of its tables among it.
+        if self._run(engine, _SHAPE) == self._shape and self._emptied(engine):
+            self._free.append(name)
+        else:
             self._drop(name)
-            return
-        self._free.append(name)
 
     def close(self) -> None:
-        """Drop all that were made."""
-        for name in reversed(self._made.copy()):
-            self._drop(name)
+        """Drop all that were made, unless the server goes with them."""
+        for name, engine in reversed([*self._engines.items()]):
+            engine.dispose()
+            if not self._hurried:
+                self._drop(name)
+        self._admin.dispose()
 
     def _create(self, template: str) -> str:
         name = f"{self._prefix}_{next(self._numbers)}"
-        self._run(self._server, f"CREATE DATABASE {name} TEMPLATE {template}")
-        self._made.append(name)
+        self._run(self._admin, f"CREATE DATABASE {name} TEMPLATE {template}")
+        self._engines[name] = self._engine(self._url(name))
         return name
 
     def _drop(self, name: str) -> None:
-        self._run(self._server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        self._made.remove(name)
+        self._engines.pop(name).dispose()
+        self._run(self._admin, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
-    def _emptied(self, name: str) -> bool:
+    def _emptied(self, engine: Engine) -> bool:
         try:
-            self._run(self._url(name), _EMPTY)
+            self._run(engine, _EMPTY)
         except DBAPIError:
             return False
-        return bool(self._ask(name, f"SELECT version_num FROM {schema.VERSION_TABLE}"))
+        version = self._run(engine, f"SELECT version_num FROM {schema.VERSION_TABLE}")
+        return bool(version == schema.HEAD)
 
-    def _ask(self, name: str, query: str) -> Any:
-        return self._run(self._url(name), query)
+    def _engine(self, url: URL) -> Engine:
+        arguments = {"application_name": _NAME}
+        return create_engine(url, isolation_level="AUTOCOMMIT", pool_size=1, connect_args=arguments)
 
-    def _run(self, url: URL, statement: str, **values: Any) -> Any:
-        engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    def _run(self, engine: Engine, statement: str) -> Any:
         with engine.connect() as connection:
-            result = connection.execute(text(statement), values)
+            result = connection.execute(text(statement))
             return result.scalar() if result.returns_rows else None
 
     def _url(self, name: str) -> URL:

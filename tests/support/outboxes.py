@@ -7,9 +7,10 @@ says so, or where it asks for `path`, which only a file has.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("backend", _meant(metafunc), indirect=True, scope="session")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the cases that are marked for another database than that of their turn."""
+    left_out = [item for item in items if not _is_meant(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if _is_meant(item)]
+
+
+def _is_meant(item: pytest.Item) -> bool:
+    turn = getattr(getattr(item, "callspec", None), "params", {}).get("backend")
+    return turn is None or all(turn in mark.args for mark in item.iter_markers("backend"))
+
+
 def _meant(metafunc: pytest.Metafunc) -> tuple[str, ...]:
     if (marker := metafunc.definition.get_closest_marker("backend")) is not None:
         return marker.args
@@ -51,13 +65,11 @@ def databases() -> Iterator[Databases]:
 
     That which MAILQUEUE_TEST_POSTGRES names, if it is set; its role may create databases.
     """
-    if _NAMED:
-        databases = Databases(_NAMED, hurried=False)
+    with contextlib.ExitStack() as stack:
+        server = _NAMED or stack.enter_context(PostgresServer()).url
+        databases = Databases(server, hurried=not _NAMED)
+        stack.callback(databases.close)
         yield databases
-        databases.close()
-    else:
-        with PostgresServer() as server:
-            yield Databases(server.url, hurried=True)
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +82,31 @@ def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+LendOutbox = Callable[[], contextlib.AbstractContextManager[str]]
+
+
+@pytest.fixture(scope="session")
+def lend_outbox(
+    backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> LendOutbox:
+    """What lends outboxes in the database of this turn, for fixtures that outlive a test."""
+
+    @contextlib.contextmanager
+    def in_postgresql() -> Iterator[str]:
+        databases: Databases = request.getfixturevalue("databases")
+        url = databases.outbox()
+        yield url
+        databases.give_back(url)
+
+    @contextlib.contextmanager
+    def in_file() -> Iterator[str]:
+        path = tmp_path_factory.mktemp("outbox") / "outbox.db"
+        shutil.copy(request.getfixturevalue("empty_file"), path)
+        yield f"sqlite:///{path}"
+
+    return in_postgresql if backend == "postgresql" else in_file
+
+
 @pytest.fixture
 def postgres_url(databases: Databases) -> Iterator[str]:
     """An outbox with tables and nothing in them, in PostgreSQL."""
@@ -79,12 +116,12 @@ def postgres_url(databases: Databases) -> Iterator[str]:
 
 
 @pytest.fixture
-def outbox_url(backend: str, request: pytest.FixtureRequest) -> str:
+def outbox_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An outbox with tables and nothing in them, in the database of this turn."""
     if backend == "postgresql":
         url: str = request.getfixturevalue("postgres_url")
         return url
-    path: Path = request.getfixturevalue("tmp_path") / "outbox.db"
+    path = tmp_path / "outbox.db"
     shutil.copy(request.getfixturevalue("empty_file"), path)
     return f"sqlite:///{path}"
 

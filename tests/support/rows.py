@@ -5,9 +5,10 @@ Instants are epoch microseconds; ``NOW`` is the present of these rows and of a `
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, func, insert, select
 
 from mailqueue.mail.lifecycle import State
 from mailqueue.outbox.tables import actions, attempts, contents, messages, recipients, relays
@@ -124,3 +125,16 @@ def _inserted(connection: Connection, table: Any, values: dict[str, Any]) -> int
     key = connection.execute(insert(table).values(**values)).inserted_primary_key
     assert key is not None
     return int(key[0])
+
+
+def has_written(connection: Connection) -> Callable[[], bool]:
+    """Return what tells whether anything was written over ``connection`` from now on.
+
+    In PostgreSQL, in its present transaction, which is to be a new one.
+    """
+    if connection.dialect.name == "postgresql":
+        written = select(func.pg_current_xact_id_if_assigned().is_not(None))
+        return lambda: bool(connection.scalar(written))
+    changes = select(func.total_changes())
+    before = connection.scalar(changes)
+    return lambda: bool(connection.scalar(changes) != before)
