@@ -48,9 +48,9 @@ def list_(access: Access, as_json: bool, limit: int | None, **wanted: Any) -> No
     """List what waits, and why.
 
     One line per recipient, oldest first: on a terminal a table, otherwise plain columns with
-    "-" for nothing. DUE is when the next attempt is due, REASON the last reply, or that the relay
-    is paused or not configured. With --json, instants are ISO-8601 text in UTC, apart from
-    arrival_time, which is in seconds as with Postfix.
+    "-" for nothing. DUE is when the next attempt is due, REASON the last reply, or who holds it,
+    or that the relay is paused or not configured. With --json, instants are ISO-8601 text in
+    UTC, apart from arrival_time, which is in seconds as with Postfix.
     """
     is_table = sys.stdout.isatty() and not as_json
     # One more than is shown tells whether there are more.
@@ -89,6 +89,7 @@ def _recipients(
 ) -> Iterator[Listed]:
     """Yield recipients page by page, with no transaction open in between."""
     from mailqueue.outbox.filter import condition
+    from mailqueue.outbox.holds import holds
     from mailqueue.outbox.lookup import listing
 
     chosen = _chosen(states)
@@ -98,6 +99,8 @@ def _recipients(
         most_now = PAGE if left is None else min(PAGE, left)
         with access.reading() as connection:
             page = [*listing(connection, states=chosen, where=where, limit=most_now, after=after)]
+            held = [one.recipient.id for one in page if one.recipient.state is State.HELD]
+            around.holds.update(holds(connection, held))
         yield from page
         if len(page) < most_now:
             return

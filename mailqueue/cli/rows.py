@@ -35,7 +35,7 @@ def plain(listed: Listed, around: Surroundings) -> str:
         around.relay_name(recipient.relay),
         sender(listed),
         recipient.address,
-        obstacle(recipient, around),
+        obstacle(listed, around),
     )
 
 
@@ -49,12 +49,16 @@ def sender(listed: Listed) -> str:
     return listed.sender or "<>"
 
 
-def obstacle(recipient: RecipientStatus, around: Surroundings) -> str:
-    """Return on one line what keeps a recipient: a person's pause of its relay, that there is no
-    such relay, or its last reply.
+def obstacle(listed: Listed, around: Surroundings) -> str:
+    """Return on one line what keeps a recipient: a person who holds it or has paused its relay,
+    that there is no such relay, or its last reply.
 
     A breaker's pause ends by itself, and then the reply is what counts.
     """
+    recipient = listed.recipient
+    by = around.holds.get(recipient.id)
+    if by is not None:
+        return one_line(f"held by {by.actor}" + (f": {by.reason}" if by.reason else ""))
     kept = suspension(recipient, around) or stranger(recipient, around)
     return one_line(kept) or reason(recipient, around)
 
@@ -96,7 +100,7 @@ def _message(group: Sequence[Listed], around: Surroundings) -> dict[str, Any]:
         "message_size": first.size,
         "forced_expire": False,
         "sender": first.sender,
-        "recipients": [_recipient(listed.recipient, around) for listed in group],
+        "recipients": [_recipient(listed, around) for listed in group],
         "message_id": first.message_id,
         "enqueued_at": iso(first.enqueued_at),
         "tags": dict(first.tags),
@@ -107,8 +111,9 @@ def _queue_name(states: set[State]) -> str:
     return next((name for state, name in _QUEUE_NAMES if state in states), "finished")
 
 
-def _recipient(recipient: RecipientStatus, around: Surroundings) -> dict[str, Any]:
-    why = "" if recipient.state.is_final else obstacle(recipient, around)
+def _recipient(listed: Listed, around: Surroundings) -> dict[str, Any]:
+    recipient = listed.recipient
+    why = "" if recipient.state.is_final else obstacle(listed, around)
     delayed = {"delay_reason": why} if why else {}
     fields = {**status(recipient), "relay": around.relay_name(recipient.relay)}
     return {"address": recipient.address, **delayed, **fields}

@@ -62,5 +62,5 @@ def _cells(listed: Listed, around: Surroundings) -> list[Text]:
         Text(one_line(around.relay_name(recipient.relay))),
         Text(one_line(sender(listed))),
         Text(one_line(recipient.address)),
-        Text(obstacle(recipient, around)),
+        Text(obstacle(listed, around)),
     ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mailqueue.cli.output import instant, relative
 from mailqueue.mail.lifecycle import Event, State
 from mailqueue.mail.verdict import Outcome
+from mailqueue.outbox.holds import Hold
 from mailqueue.outbox.lookup import RecipientStatus
 from mailqueue.outbox.relays import RelayRow, default_of
 from mailqueue.outbox.story import Action, Attempt, RecipientStory
@@ -29,6 +30,8 @@ class Surroundings:
     default: str | None
     now: int
     configured: Collection[str] | None = None
+    holds: dict[int, Hold] = field(default_factory=dict)
+    """Who holds whom, by recipient, as far as somebody has looked it up."""
 
     def relay(self, name: str) -> RelayRow | None:
         """Return the row of the relay that takes mail of this name, as far as it is known."""

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from mailqueue.cli.listing import PAGE
 from mailqueue.clock import FakeClock
+from mailqueue.operate import login_name
 from mailqueue.outbox import schema
 from mailqueue.outbox.engine import write_engine
 from tests.cli.conftest import Invoke
@@ -246,6 +247,16 @@ def test_nobody_knows_the_default_relay(invoke: Invoke, engine: Engine, url: str
         rows.add_relay(connection, "bulk")
     (anna,) = _lines(invoke("list", "--database", url))
     assert anna.split()[4:] == ["default", "shop@example.org", "anna@example.net"]
+
+
+@pytest.mark.usefixtures("past")
+def test_who_holds_it_is_the_reason(invoke: Invoke, url: str) -> None:
+    """A held mail waits for a person, whatever it was answered before."""
+    assert invoke("hold", "--all", "--yes", "--reason", "MX moves", "--database", url).stdout
+    why = f"held by {login_name()}: MX moves"
+    assert all(line.endswith(why) for line in _lines(invoke("list", "--database", url)))
+    for told in _objects(invoke("list", "--json", "--database", url).stdout):
+        assert told["recipients"][0]["delay_reason"] == why
 
 
 @pytest.mark.usefixtures("past")
