@@ -26,7 +26,9 @@ from mailqueue.outbox.pauses import Pause, pause, resume
 
 
 def login_name() -> str:
-    """Return who is at the keyboard, or the number of a user that has no name."""
+    """Return who is at the keyboard, also behind sudo, or the number of a user without a name."""
+    if behind := os.environ.get("SUDO_USER"):
+        return behind
     try:
         return getpass.getuser()
     except (KeyError, OSError):

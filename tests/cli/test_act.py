@@ -1,9 +1,8 @@
-import getpass
-
 import pytest
 from sqlalchemy import Engine, select
 
 from mailqueue.clock import SystemClock
+from mailqueue.operate import login_name
 from mailqueue.outbox.tables import actions, recipients
 from tests.cli.conftest import Invoke
 from tests.cli.past import REFUSED, SENT, Past
@@ -40,7 +39,7 @@ def test_who_and_why_are_on_record(invoke: Invoke, url: str, past: Past) -> None
     invoke("hold", 2, "--database", url, "--reason", "wait for the lawyers")
     with past.engine.connect() as connection:
         (row, _) = connection.execute(select(actions)).all()
-    assert (row.verb, row.actor, row.reason) == ("hold", getpass.getuser(), "wait for the lawyers")
+    assert (row.verb, row.actor, row.reason) == ("hold", login_name(), "wait for the lawyers")
 
 
 def test_one_recipient_alone(invoke: Invoke, url: str, past: Past) -> None:

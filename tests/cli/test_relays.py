@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from mailqueue.clock import SystemClock, microseconds
+from mailqueue.operate import login_name
 from mailqueue.outbox.relays import load
 from tests.cli.conftest import Invoke
 from tests.support.rows import add_message, add_relay
@@ -36,7 +36,7 @@ def test_pause_before_any_daemon(invoke: Invoke, config: Path, engine: Engine) -
     assert result.stdout.endswith("; its mail waits\n")
     with engine.connect() as connection:
         row = load(connection)["bulk"]
-    assert (row.paused_by, row.pause_reason) == (getpass.getuser(), "new address")
+    assert (row.paused_by, row.pause_reason) == (login_name(), "new address")
     assert row.paused_at is not None
     assert row.paused_until == row.paused_at + microseconds(7200)
 
@@ -102,7 +102,7 @@ def test_how_relays_stand(invoke: Invoke, config: Path, engine: Engine) -> None:
     told = result.stdout
     assert "main (default): breaker open since" in told
     assert "next probe" in told
-    assert f"paused by {getpass.getuser()} " in told
+    assert f"paused by {login_name()} " in told
     assert "until resumed: new address" in told
     assert "2 queued, 0 deferred, 0 sending, 0 held; the first due" in told
     assert "at auth: 535 5.7.8 no?[2J" in told
@@ -116,7 +116,7 @@ def test_json(invoke: Invoke, config: Path, engine: Engine) -> None:
     with engine.begin() as connection:
         add_relay(connection, "main", is_default=True)
     paused = json.loads(invoke("pause", "main", "--for", "1h", "--json", "--config", config).stdout)
-    assert (paused["relay"], paused["by"]) == ("main", getpass.getuser())
+    assert (paused["relay"], paused["by"]) == ("main", login_name())
     lines = invoke("relays", "--json", "--config", config).stdout.splitlines()
     bulk, main = map(json.loads, lines)
     assert (bulk["relay"], bulk["breaker"], bulk["pause"]) == ("bulk", None, None)
@@ -135,7 +135,7 @@ def test_waiting_mail_names_the_pause(invoke: Invoke, config: Path, engine: Engi
     with engine.begin() as connection:
         add_message(connection, relay="bulk")
     invoke("pause", "bulk", "--reason", "new address", "--config", config)
-    who = f"relay bulk is paused by {getpass.getuser()}: new address"
+    who = f"relay bulk is paused by {login_name()}: new address"
     assert who in invoke("list", "--config", config).stdout
     told = invoke("show", 1, "--config", config).stdout
     assert f"{who}; `mailqueue resume bulk` lets it go on" in told

@@ -114,10 +114,17 @@ def test_the_actor_is_whoever_is_logged_in(engine: Engine, monkeypatch: pytest.M
     Operator(engine).hold(message)
     with engine.connect() as connection:
         assert connection.scalar(select(actions.c.actor)) == "nightshift"
-    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+    for name in ("SUDO_USER", "LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
     assert login_name().startswith("uid ")
+
+
+def test_behind_sudo_is_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That root decided would say nothing to who reads it later."""
+    monkeypatch.setenv("LOGNAME", "root")
+    monkeypatch.setenv("SUDO_USER", "olga")
+    assert login_name() == "olga"
 
 
 def test_an_engine_of_the_application_is_not_closed(engine: Engine) -> None:
