@@ -54,6 +54,14 @@ class Breaker:
         self.settings = settings
         self.condition = Condition()
         self.last_success_at: int | None = None
+        self.is_shared = False
+        """Whether other daemons send there too: a probe needs leave then, so that only one goes."""
+        self.has_leave = False
+        self.is_ours_alone = False
+        """Whether the trouble is met here and not by others, whom it should not stop."""
+        self.shown: Condition | None = None
+        """What others can read of it."""
+        self._disproved_at: int | None = None
         self._found: RelayRow | None = None
 
     def begin(self, *, now: int) -> None:
@@ -71,6 +79,21 @@ class Breaker:
         """Whether no mail goes through, and none is on its way to see."""
         return self.condition.position is Position.OPEN
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether others can read how it is; how much goes through at once is nobody else's."""
+        return self.shown is not None and _outside(self.shown) == _outside(self.condition)
+
+    @property
+    def is_news(self) -> bool:
+        """Whether its position is to be written: nobody else does, or it has moved for all."""
+        return not self.is_shared or not (self.is_ours_alone or self.is_shown)
+
+    def has_shown(self, row: RelayRow) -> bool:
+        """Whether ``row`` says what was written here."""
+        said = (row.breaker, row.probe_at, row.troubles)
+        return self.shown is not None and _outside(self.shown) == said
+
     def room(self, in_flight: int, limit: int, *, now: int) -> int:
         """Return how many more transactions may begin at ``now``, with ``in_flight`` under way."""
         condition = self.condition
@@ -84,6 +107,12 @@ class Breaker:
                 return 0
 
     def _may_probe(self, now: int) -> bool:
+        if self.is_shared and not (self.has_leave or self.is_ours_alone):
+            return False
+        return self.is_time_to_probe(now)
+
+    def is_time_to_probe(self, now: int) -> bool:
+        """Whether the pause is over at ``now``."""
         # No pause is longer than the maximum: one that seems to be was begun by a clock that has
         # been set back since, and would last until that clock's time comes.
         left = self.condition.probe_at - now
@@ -95,6 +124,7 @@ class Breaker:
 
     def probe(self) -> None:
         """Note that one message has been sent on its way to see."""
+        self.has_leave = False
         if self.condition.position is Position.OPEN:
             self.condition = replace(self.condition, position=Position.PROBING)
 
@@ -115,6 +145,12 @@ class Breaker:
             if condition.session_troubles or condition.room is not None:
                 self.condition = replace(condition, session_troubles=0, room=_grown(condition.room))
             return None
+        # What goes through from here is no trouble of ours alone, and was none.
+        self.is_ours_alone, self._disproved_at = False, None
+        return self._close(now)
+
+    def _close(self, now: int) -> float:
+        condition, self.has_leave = self.condition, False
         self.condition = Condition(
             since=now,
             room=2,
@@ -149,6 +185,8 @@ class Breaker:
     def _open(self, evidence: Evidence, *, now: int, jitter: float) -> float:
         condition = self.condition
         settings = self.settings
+        self.has_leave = False
+        self.is_ours_alone = self._was_disproved(now)
         pauses = Backoff(settings.initial, settings.factor, settings.maximum)
         pause = pauses.delay(condition.troubles + 1, jitter)
         self.condition = Condition(
@@ -160,6 +198,46 @@ class Breaker:
             last_trouble_at=now,
         )
         return pause
+
+    def _was_disproved(self, now: int) -> bool:
+        at, most = self._disproved_at, microseconds(self.settings.maximum)
+        return self.is_shared and at is not None and 0 <= now - at < most
+
+    def adopt(self, row: RelayRow, *, now: int) -> float | None:
+        """Take up what another daemon has found.
+
+        Returns the seconds of its pause where that opens it, or for which the relay had been
+        paused where that closes it, else None.
+        """
+        if row.breaker == Position.CLOSED:
+            if self.is_closed or self.is_ours_alone:
+                return None
+            return self._closed_by_another(now)
+        was_closed = self.is_closed
+        if self.condition.position is Position.PROBING:
+            return None
+        # The length of the pause, and not its end: that was told by another host's clock.
+        since = now if row.last_trouble_at is None else row.last_trouble_at
+        pause = 0 if row.probe_at is None else max(0, row.probe_at - since)
+        self._found = row
+        self.condition = Condition(
+            position=Position.OPEN,
+            since=now if was_closed else self.condition.since,
+            probe_at=now + pause,
+            troubles=row.troubles,
+            last_trouble_at=row.last_trouble_at,
+        )
+        self.is_ours_alone = False
+        return pause / 1e6 if was_closed else None
+
+    def _closed_by_another(self, now: int) -> float:
+        condition = self.condition
+        begun = condition.last_trouble_at
+        if condition.evidence is not None and begun is not None:
+            # In no time after we met it: what is in our way is not in theirs.
+            soon = microseconds(self.settings.initial) // 2
+            self._disproved_at = now if now - begun < soon else None
+        return self._close(now)
 
     def resume(self, row: RelayRow, *, now: int) -> None:
         """Take up what an earlier daemon left: still paused, but one message may probe at once."""
@@ -201,6 +279,12 @@ class Breaker:
             return {}
         # What an earlier daemon met: until there is news, it is why the relay is paused.
         return {name: getattr(found, name) for name in ("stage", "code", "enhanced", "text")}
+
+
+def _outside(condition: Condition) -> tuple[str, int | None, int]:
+    """Return what of it stands in the row."""
+    is_open = condition.position is Position.OPEN
+    return str(condition.position), condition.probe_at if is_open else None, condition.troubles
 
 
 def _grown(room: int | None) -> int | None:

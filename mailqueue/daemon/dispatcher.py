@@ -18,12 +18,12 @@ from mailqueue.daemon.recorder import Recorder
 from mailqueue.daemon.round import Haul, Plan, claim_round
 from mailqueue.daemon.routing import Opening, Route, Routing
 from mailqueue.daemon.service import Service
+from mailqueue.daemon.showing import show
 from mailqueue.errors import OutboxFencedError
 from mailqueue.events import Emit, PartFailed
 from mailqueue.failpoint import reach
 from mailqueue.outbox.fence import Fence
 from mailqueue.outbox.lease import LeasedMessage
-from mailqueue.outbox.relays import save
 
 OCTETS_IN_FLIGHT = 64 * 1024 * 1024
 """How much content is held in memory at once, apart from one larger message for each relay."""
@@ -169,7 +169,7 @@ class Dispatcher(Service):
         routes, self._moved = self._moved, []
         for route in routes:
             if route.is_in_force:
-                await self._recorder.write(partial(save, row=route.row()))
+                await show(self._recorder, route)
 
     def _send_away(self, route: Route) -> None:
         """Hand back what waits for a relay at which nothing may begin."""

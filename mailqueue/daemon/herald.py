@@ -8,6 +8,7 @@ from mailqueue.clock import Clock
 from mailqueue.daemon.database import Database
 from mailqueue.daemon.dispatcher import Dispatcher
 from mailqueue.daemon.recorder import Recorder
+from mailqueue.daemon.routing import Route
 from mailqueue.daemon.service import Service
 from mailqueue.daemon.systemd import Notifier
 from mailqueue.errors import OutboxError
@@ -89,10 +90,17 @@ class Herald(Service):
         for route in routing.routes:
             if routing.is_paused(route.name, now=self._clock.now()):
                 troubles.append(f"relay {route.name} paused by {routing.pauses[route.name].by}")
-            evidence = route.breaker.condition.evidence
-            if not route.breaker.is_closed and evidence is not None:
-                troubles.append(f"relay {route.name} paused at {evidence.stage}: {evidence.answer}")
+            if not route.breaker.is_closed and (trouble := _said(route)) is not None:
+                troubles.append(trouble)
         return [trouble.replace("\n", " / ") for trouble in troubles]
+
+
+def _said(route: Route) -> str | None:
+    """Return why a relay is paused: what we met there, or else what another daemon did."""
+    evidence, row = route.breaker.condition.evidence, route.row()
+    if evidence is not None:
+        return f"relay {route.name} paused at {evidence.stage}: {evidence.answer}"
+    return None if row.stage is None else f"relay {route.name} paused at {row.stage}: {row.text}"
 
 
 def _counts(sending: int, found: Backlog) -> str:

@@ -11,6 +11,7 @@ from mailqueue.daemon.delivery import Delivery
 from mailqueue.daemon.feedback import Health, health
 from mailqueue.daemon.recorder import Recorder
 from mailqueue.daemon.routing import Route
+from mailqueue.daemon.showing import show
 from mailqueue.events import (
     Emit,
     PartFailed,
@@ -22,7 +23,6 @@ from mailqueue.events import (
 from mailqueue.failpoint import reach
 from mailqueue.mail.reply import Evidence
 from mailqueue.outbox.record import Result
-from mailqueue.outbox.relays import save
 
 SHOW_SECONDS = 10.0
 """How often SQL hears of the last success of a relay that is well."""
@@ -72,7 +72,7 @@ class Reception:
     async def _show(self, route: Route) -> None:
         """Write the relay's row, in the transaction of the results that changed it."""
         self._shown[route.name] = self._clock.monotonic()
-        await self._recorder.write(partial(save, row=route.row()))
+        await show(self._recorder, route)
         reach("after", "breaker-commit")
 
     def _written(

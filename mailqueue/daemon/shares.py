@@ -17,10 +17,12 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from mailqueue.clock import Clock
+from mailqueue.daemon.accord import Accord, News
 from mailqueue.daemon.database import Database
 from mailqueue.daemon.dispatcher import Dispatcher
 from mailqueue.daemon.holding import Holding, Tenure, is_news
 from mailqueue.daemon.keeper import LeaseEnd
+from mailqueue.daemon.routing import Route
 from mailqueue.daemon.service import Service
 from mailqueue.errors import OutboxError
 from mailqueue.events import Emit
@@ -42,7 +44,8 @@ class _Sight:
     """What a look has found: the shares that last, and the names with mail that is due."""
 
     shares: Sequence[Share]
-    due: Set[str]
+    due: Set[str] = frozenset()
+    news: News | None = None
 
 
 class Shares(Service):
@@ -70,6 +73,7 @@ class Shares(Service):
         self._renewed_at = clock.monotonic()
         self._is_alone = True
         self._looking = asyncio.Lock()
+        self._accord = Accord(worker, clock, emit)
 
     async def _run(self) -> None:
         while not self.stopping:
@@ -132,10 +136,11 @@ class Shares(Service):
 
     def _sight(self, connection: Connection) -> _Sight:
         found = shares.look(connection, self._clock)
-        queues: set[str] = set()
-        if any(share.worker != self._worker for share in found):
-            queues.update(*(self._queues(one) for one in self._holdings.values()))
-        return _Sight(found, shares.have_due(connection, queues, now=self._clock.now()))
+        if all(share.worker == self._worker for share in found):
+            return _Sight(found)
+        queues = {name for one in self._holdings.values() for name in self._queues(one)}
+        due = shares.have_due(connection, queues, now=self._clock.now())
+        return _Sight(found, due, News.read(connection))
 
     def _queues(self, holding: Holding) -> tuple[str, ...]:
         return self._dispatcher.routing.queues_of(holding.route) if holding.is_in_force else ()
@@ -151,6 +156,19 @@ class Shares(Service):
                 if share.relay == holding.name and share.worker not in {self._worker, *dead}
             ]
             await self._settle(holding, others, dead=dead, due=sight.due)
+            await self._agree(holding.route, sight.news, {share.worker for share in others})
+
+    async def _agree(self, route: Route, news: News | None, living: Set[str]) -> None:
+        """Let the breaker follow what others have found, and probe where it is our turn."""
+        if news is None or not living:
+            self._accord.alone(route)
+            return
+        if self._accord.hear(route, news):
+            self._dispatcher.wake.ring()
+        step = self._accord.step(route, news, living)
+        if step is not None and await self._database.write(step):
+            self._accord.has_leave(route)
+            self._dispatcher.wake.ring()
 
     async def _settle(
         self, holding: Holding, others: Sequence[Share], *, dead: set[str], due: Set[str]

@@ -172,9 +172,10 @@ class Supervisor:
         rows = await parts.recorder.write(relays.load)
         parts.routing.resume(rows, now=self._clock.now())
         reaped = await parts.janitor.settle_dead()
+        # Before anything is written: who else is there may have news of the relays.
+        await parts.shares.look()
         await self._show_relays()
         await parts.pauses.look()
-        await parts.shares.look()
         if parts.doorbell is not None:
             # Without it producers are heard a poll later, and that is all.
             with contextlib.suppress(OSError):
@@ -205,9 +206,14 @@ class Supervisor:
         )
 
     async def _show_relays(self) -> None:
-        rows = [route.row() for route in self.parts.routing.routes]
+        routes = self.parts.routing.routes
+        rows = [route.row() for route in routes]
+        conditions = [route.breaker.condition for route in routes]
         worker = self.parts.worker
-        await self.parts.recorder.write(partial(relays.show, rows=rows, worker=worker))
+        stale = {route.name for route in routes if not route.breaker.is_news}
+        await self.parts.recorder.write(partial(relays.show, rows=rows, worker=worker, stale=stale))
+        for route, condition in zip(routes, conditions, strict=True):
+            route.breaker.shown = condition
 
     async def _stop(self) -> None:
         parts = self.parts

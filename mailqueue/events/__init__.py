@@ -63,6 +63,19 @@ class RelayPaused:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayPausedElsewhere:
+    """Another daemon has met trouble at a relay, which is paused here too for that.
+
+    ``stage`` and ``text`` are those of the trouble; ``pause`` in seconds until the next probe.
+    """
+
+    relay: str
+    stage: str
+    text: str
+    pause: float
+
+
+@dataclass(frozen=True, slots=True)
 class RelayResumed:
     """A probe succeeded. ``paused`` in seconds."""
 
@@ -219,6 +232,7 @@ Event = (
     | LeaseReaped
     | ResultRefused
     | RelayPaused
+    | RelayPausedElsewhere
     | RelayResumed
     | PipeliningSuspended
     | PauseBegun

@@ -49,6 +49,7 @@ def _worded(event: events.Event) -> Line:
             return _answered(event)
         case (
             events.RelayPaused()
+            | events.RelayPausedElsewhere()
             | events.RelayResumed()
             | events.RelayUnknown()
             | events.PipeliningSuspended()
@@ -129,6 +130,7 @@ def _dsn(decision: Decision) -> str:
 
 def _relay(
     event: events.RelayPaused
+    | events.RelayPausedElsewhere
     | events.RelayResumed
     | events.RelayUnknown
     | events.PipeliningSuspended,
@@ -146,6 +148,13 @@ def _relay(
                 text,
                 fields | {"stage": str(evidence.stage), "reply": answer, "pause": pause},
             )
+        case events.RelayPausedElsewhere(relay, stage, answer, pause):
+            text = (
+                f"relay={relay} paused, because another daemon met trouble at {stage}: {answer}; "
+                f"next probe in {pause:.0f} s"
+            )
+            fields |= {"stage": stage, "reply": answer, "pause": pause}
+            return Line(logging.WARNING, text, fields)
         case events.RelayResumed(relay, paused):
             text = f"relay={relay} resumed after {paused:.0f} s"
             return Line(logging.INFO, text, fields | {"paused": paused})

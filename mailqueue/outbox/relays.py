@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from mailqueue.failpoint import reach
 from mailqueue.outbox.tables import DEFAULT_RELAY, relays, shares
@@ -43,11 +43,18 @@ class RelayRow:
         return self.paused_at is not None and (self.paused_until is None or now < self.paused_until)
 
 
-def show(connection: Connection, rows: Sequence[RelayRow], *, worker: str = "") -> None:
+def show(
+    connection: Connection,
+    rows: Sequence[RelayRow],
+    *,
+    worker: str = "",
+    stale: Collection[str] = (),
+) -> None:
     """Write the rows of all relays that are configured, and which of them is the default.
 
     All others are removed: no mail waits for them any more. Those stay of which another daemon
     than ``worker`` has a share, and those that are paused: nobody would write the pause again.
+    ``stale`` are the names of those whose breakers are no news, see `save`.
     """
     names = [row.name for row in rows]
     theirs = select(shares.c.relay).where(shares.c.worker != worker)
@@ -60,24 +67,35 @@ def show(connection: Connection, rows: Sequence[RelayRow], *, worker: str = "") 
     if any(row.is_default for row in rows):
         connection.execute(update(relays).values(is_default=False))
     for row in rows:
-        save(connection, row)
+        save(connection, row, is_news=row.name not in stale)
         if row.is_default:
             named = relays.c.name == row.name
             connection.execute(update(relays).where(named).values(is_default=True))
 
 
-def save(connection: Connection, row: RelayRow) -> None:
+def save(connection: Connection, row: RelayRow, *, is_news: bool = True) -> None:
     """Write how one relay is, whether or not there is a row of it.
+
+    Where the breaker is no news, because it has not moved since it was last written or read here,
+    only the last success is written: another daemon may have found more since.
 
     Which one is the default stays as it is: with two daemons that differ in it, the one that
     was configured last is right. A pause stays too: it is the operator's.
     """
+    if not is_news and _has_touched(connection, row):
+        return
     values = {key: value for key, value in asdict(row).items() if key not in _OTHERS}
     name = values.pop("name")
     changed = connection.execute(update(relays).where(relays.c.name == name).values(**values))
     if changed.rowcount == 0:
         connection.execute(insert(relays).values(name=name, **values))
     reach("before", "breaker-commit")
+
+
+def _has_touched(connection: Connection, row: RelayRow) -> bool:
+    at = func.coalesce(row.last_success_at, relays.c.last_success_at)
+    named = relays.c.name == row.name
+    return connection.execute(update(relays).where(named).values(last_success_at=at)).rowcount > 0
 
 
 _OTHERS = ("is_default", "paused_at", "paused_until", "paused_by", "pause_reason")

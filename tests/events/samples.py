@@ -41,6 +41,7 @@ ALL: tuple[events.Event, ...] = (
     events.LeaseReaped(4711, "anna@example.net", "w1", decision(SILENCE)),
     events.ResultRefused(4711, "anna@example.net", "main", decision(DEFERRED)),
     events.RelayPaused("main", UNREACHABLE, 30.0),
+    events.RelayPausedElsewhere("main", "connect", "refused", 30.0),
     events.RelayResumed("main", 90.0),
     events.PipeliningSuspended("main", 3600.0),
     events.PauseBegun("main", "olga", "new address", NOW),
