@@ -93,7 +93,7 @@ def _life(pulse: Pulse | None) -> str:
     where = f"on {pulse.worker.host}, process {pulse.worker.pid}"
     match pulse.life:
         case Life.DEAD:
-            return f" ({where}, which is dead)"
+            return f" ({where}, which is dead: a daemon that starts settles it)"
         case Life.STALLED:
             return f" ({where}, not heard of for {duration(pulse.silent)})"
     return f" ({where})"

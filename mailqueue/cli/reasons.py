@@ -15,6 +15,7 @@ from mailqueue.clock import microseconds
 from mailqueue.mail.verdict import Outcome
 
 if TYPE_CHECKING:
+    from mailqueue.cli.waiting import Surroundings
     from mailqueue.outbox.reasons import Reason
 
 _HEADINGS: Final = (
@@ -52,31 +53,31 @@ def reasons(
     By reply code, stage and text, in which addresses and numbers are masked. MESSAGE is the last
     one that heard it, for `mailqueue show`; what a code means tells `mailqueue explain`.
     """
-    from mailqueue.clock import SystemClock
+    from mailqueue.cli.around import surroundings
     from mailqueue.outbox.reasons import reasons as given
 
-    now = SystemClock().now()
     with access.reading() as connection:
+        around = surroundings(connection, access)
         found = given(
             connection,
-            since=now - microseconds(since),
+            since=around.now - microseconds(since),
             outcomes=[Outcome(outcome) for outcome in outcomes],
             limit=limit,
         )
     if as_json:
-        show_json(map(_object, found))
+        show_json(_object(reason, around) for reason in found)
         return
-    show(grid(found), empty="no relay has refused anything")
+    show(grid(found, around), empty="no relay has refused anything")
 
 
-def grid(found: list[Reason]) -> Grid:
+def grid(found: list[Reason], around: Surroundings) -> Grid:
     """Return ``found`` as rows."""
     rows = [
         (
             str(reason.count),
             str(reason.recipients),
             reason.verdict,
-            reason.relay,
+            around.relay_name(reason.relay),
             reason.stage,
             " ".join(filter(None, (str(reason.code or ""), reason.enhanced))),
             reason.text,
@@ -88,8 +89,8 @@ def grid(found: list[Reason]) -> Grid:
     return Grid(_HEADINGS, rows, numbers=_NUMBERS, whole=frozenset({"Last"}))
 
 
-def _object(reason: Reason) -> dict[str, Any]:
-    row = asdict(reason)
+def _object(reason: Reason, around: Surroundings) -> dict[str, Any]:
+    row = {**asdict(reason), "relay": around.relay_name(reason.relay)}
     return {
         **{name: row[name] for name in ("count", "recipients", "verdict", "relay", "stage")},
         "code": reason.code,

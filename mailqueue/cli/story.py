@@ -84,7 +84,7 @@ def _attempt(attempt: Attempt, around: Surroundings) -> Iterator[str]:
     seconds = (attempt.ended_at - attempt.started_at) / MICROSECONDS
     took = f"{seconds:.2f}s" if seconds < 1 else duration(seconds)
     yield f"  {name}: {around.when(attempt.ended_at)}, took {took}"
-    yield f"    {_session(attempt)}"
+    yield f"    {_session(attempt, around)}"
     if attempt.rcpt_reply:
         yield from _quoted("rcpt", attempt.rcpt_reply)
     if attempt.command:
@@ -95,9 +95,9 @@ def _attempt(attempt: Attempt, around: Surroundings) -> Iterator[str]:
         yield f"    put off until {around.when(attempt.due_at)}"
 
 
-def _session(attempt: Attempt) -> str:
+def _session(attempt: Attempt, around: Surroundings) -> str:
     parts = (
-        f"relay {attempt.relay}",
+        f"relay {around.relay_name(attempt.relay)}",
         f"at {attempt.peer}" if attempt.peer else "",
         attempt.tls or ("without TLS" if attempt.session else ""),
         f"session {attempt.session}" if attempt.session else "",

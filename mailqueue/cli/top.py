@@ -96,7 +96,9 @@ def look(access: Access, since: float) -> Look:
         alive = pulses(connection, now=around.now)
     where = f"last {duration(since)}  {instant(around.now)}  {describe(access.url)}"
     rows = [_row(line, since, around) for line in sorted(lines, key=lambda line: line.name)]
-    return Look(f"{_daemons(alive)}  {where}", Grid(_HEADINGS, rows, numbers=_NUMBERS), grid(said))
+    return Look(
+        f"{_daemons(alive)}  {where}", Grid(_HEADINGS, rows, numbers=_NUMBERS), grid(said, around)
+    )
 
 
 def _row(line: Line, since: float, around: Surroundings) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from mailqueue.outbox.tables import relays
 from tests.cli.conftest import Invoke
 from tests.cli.past import GREYLISTED, REFUSED, SENT, SILENT, Past
 from tests.cli.screen import shown
+from tests.support import rows
 
 
 @pytest.fixture
@@ -119,6 +120,20 @@ def test_reasons(invoke: Invoke, url: str) -> None:
     (refused,) = objects(invoke("reasons", "--outcome", "fail", "--json", "--database", url).stdout)
     assert (refused["code"], refused["reason"], refused["stage"]) == (550, "no such user", "rcpt")
     assert refused["example"]["address"] == "nobody@two.example"
+
+
+def test_reasons_call_a_relay_by_its_name(invoke: Invoke, engine: Engine, url: str) -> None:
+    """A lease that ran out is on record under the name that the mail carries; not so here."""
+    now = SystemClock().now()
+    with engine.begin() as connection:
+        rows.add_relay(connection, "main", is_default=True)
+        (one,) = rows.recipient_ids(connection, rows.add_message(connection))
+        rows.add_attempt(connection, one, verdict="in-doubt", relay="default", ended_at=now)
+    assert " main " in invoke("reasons", "--database", url).stdout
+    (told,) = map(json.loads, invoke("reasons", "--json", "--database", url).stdout.splitlines())
+    assert told["relay"] == "main"
+    assert "relay main" in invoke("show", 1, "--database", url).stdout
+    assert " main " in invoke("top", "--database", url).stdout.split("RECIPIENTS")[1]
 
 
 @pytest.mark.parametrize("command", ["stats", "shape", "reasons", "top"])
