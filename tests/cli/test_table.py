@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from mailqueue.cli.table import table
+from mailqueue.cli.table import WIDE, table
 from mailqueue.cli.waiting import Surroundings
 from mailqueue.mail.lifecycle import State
 from mailqueue.outbox.lookup import LastReply, Listed, RecipientStatus
@@ -52,8 +52,22 @@ def test_a_reply_brings_no_escape_sequence() -> None:
 
 def test_a_narrow_terminal_loses_nothing() -> None:
     """Cells are folded and never cut: each character is still there."""
-    lines = table([_listed()], AROUND, width=90, colour=False).splitlines()
-    assert all(len(line) <= 90 for line in lines)
+    long = "long." * 20 + "anna@example.net"
+    lines = table([_listed(address=long)], AROUND, width=WIDE, colour=False).splitlines()
+    assert all(len(line) <= WIDE for line in lines)
     column = lines[0].index("To")
     cells = [line[column : lines[0].index("Reason")].strip() for line in lines[1:]]
-    assert "".join(cells) == "anna@example.net"
+    assert "".join(cells) == long
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, WIDE - 1])
+def test_a_narrower_one_has_two_lines_for_each(width: int) -> None:
+    """Who it is and how it stands, then where it goes and why it waits."""
+    shown = table([_listed(), _listed("no user", "bob@example.net")], AROUND, width=width,
+                  colour=False)  # fmt: skip
+    assert all(len(line.rstrip()) <= width for line in shown.splitlines())
+    words = " ".join(shown.split())
+    for address, why in (("anna@example.net", "try later"), ("bob@example.net", "no user")):
+        assert f"1 deferred in 4m 12s 1 try {address} default, from <>: 451 4.7.1 {why}" in words
+    if width > 60:
+        assert len(shown.splitlines()) == 4
