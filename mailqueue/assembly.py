@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from mailqueue.clock import Clock, SystemClock
+from mailqueue.clock import Clock
 from mailqueue.config import Config, Loaded, RelaySettings
 from mailqueue.daemon.database import Database
 from mailqueue.daemon.dispatcher import Dispatcher, Pace
@@ -26,6 +26,7 @@ from mailqueue.events import log as event_log
 from mailqueue.outbox.doorbell import Doorbell
 from mailqueue.outbox.location import database_path
 from mailqueue.outbox.locks import WorkerLock
+from mailqueue.outbox.moment import clock_for
 from mailqueue.smtp.pool import Pool
 from mailqueue.smtp.relay import Relay
 
@@ -44,8 +45,8 @@ def assemble(
 
     Must be called in the event loop that will run it.
     """
-    clock = clock or SystemClock()
     config = loaded.config
+    clock = clock or clock_for(config.database.url)
     parts = _parts(config, clock, emit)
     return Supervisor(
         loaded,
@@ -61,7 +62,7 @@ def _parts(config: Config, clock: Clock, emit: Emit) -> Parts:
     worker = clock.token()
     url = config.database.url
     path = database_path(url)
-    database = Database(url, busy_timeout=config.database.busy_timeout)
+    database = Database(url, busy_timeout=config.database.busy_timeout, clock=clock)
     recorder = Recorder(database.write, clock, emit)
     routing = _routing(config, clock, emit)
     keeper = Keeper(

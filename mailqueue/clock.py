@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from typing import Protocol
+from typing import Final, Protocol
 
 MICROSECONDS = 1_000_000
 """Microseconds in a second: instants are stored as integer epoch microseconds."""
@@ -14,6 +14,17 @@ MICROSECONDS = 1_000_000
 def microseconds(seconds: float) -> int:
     """Turn a duration in seconds into whole microseconds."""
     return round(seconds * MICROSECONDS)
+
+
+_BOOT: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def since_boot() -> float:
+    """Return seconds that count on while the machine sleeps, where the system can tell.
+
+    Only differences mean anything.
+    """
+    return time.clock_gettime(_BOOT)
 
 
 class Clock(Protocol):

@@ -6,16 +6,16 @@ from sqlalchemy import Connection
 
 from mailqueue.cli.access import Access
 from mailqueue.cli.waiting import Surroundings
-from mailqueue.clock import SystemClock
 from mailqueue.mail.schedule import Backoff
 from mailqueue.outbox import relays
+from mailqueue.outbox.moment import present
 from mailqueue.outbox.tables import DEFAULT_RELAY
 
 
 def surroundings(connection: Connection, access: Access) -> Surroundings:
     """Return the relays as the daemon shows them and as they are configured, and the time."""
     configured = None if access.config is None else access.relays
-    rows, now = relays.load(connection), SystemClock().now()
+    rows, now = relays.load(connection), present(connection)
     return Surroundings(rows, access.default_relay, now, configured)
 
 

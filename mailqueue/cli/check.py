@@ -96,11 +96,11 @@ def check(config_file: str | None, database: str | None, *, as_json: bool, **wan
 
 def _judged(access: Access, *, warn: _Given, crit: _Given, window: float) -> list[Judged]:
     from mailqueue.cli.measures import readings
-    from mailqueue.clock import SystemClock
+    from mailqueue.outbox.moment import present
 
     found = []
     with access.reading() as connection:
-        now = SystemClock().now()
+        now = present(connection)
         for reading in readings(connection, access, now=now, window=window):
             measure = _of(reading.measure, access)
             bounds = limits(measure, warn, crit)

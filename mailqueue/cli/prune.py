@@ -81,12 +81,13 @@ def prune(
 
 
 def _retention(access: Access, contents: float | None, messages: float | None) -> Retention:
-    from mailqueue.clock import SystemClock
     from mailqueue.config import RetentionSettings
+    from mailqueue.outbox.moment import present
     from mailqueue.outbox.prune import Retention
 
     settings = RetentionSettings() if access.config is None else access.config.retention
-    now = SystemClock().now()
+    with access.reading() as connection:
+        now = present(connection)
     return Retention(
         now - microseconds(settings.contents if contents is None else contents),
         now - microseconds(settings.messages if messages is None else messages),

@@ -12,7 +12,7 @@ import click
 from mailqueue.cli.access import Access, takes_outbox
 from mailqueue.cli.filters import Lasting
 from mailqueue.cli.output import instant, iso, one_line, relative
-from mailqueue.clock import SystemClock
+from mailqueue.outbox.moment import present
 
 if TYPE_CHECKING:
     from mailqueue.operate import RelayStanding
@@ -28,7 +28,8 @@ def relays(access: Access, as_json: bool) -> None:
     Whether its breaker lets mail through, who paused it, how much mail is for it, and when it was
     last well and last not.
     """
-    now = SystemClock().now()
+    with access.reading() as connection:
+        now = present(connection)
     with access.operator() as operator:
         found = operator.relays()
     for standing in found:

@@ -45,14 +45,14 @@ def shape(access: Access, side: str, states: tuple[str, ...], limit: int, as_jso
     LATER is what is not to be sent yet. Mail that piles up on the right for one domain alone
     is refused there; a whole column that grows says that sending is too slow, or stands still.
     """
-    from mailqueue.clock import SystemClock
+    from mailqueue.outbox.moment import present
     from mailqueue.outbox.shape import Ages, Side
     from mailqueue.outbox.shape import shape as ages_of
 
     with access.reading() as connection:
         found = ages_of(
             connection,
-            now=SystemClock().now(),
+            now=present(connection),
             side=Side(side),
             states=[State(state) for state in states],
         )

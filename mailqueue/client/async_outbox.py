@@ -26,12 +26,13 @@ from mailqueue.client.limits import Limits
 from mailqueue.client.outgoing import Outgoing, Sendable, Wishes
 from mailqueue.client.producer import Producer
 from mailqueue.client.writer import Writer, to_its_end
-from mailqueue.clock import Clock, SystemClock
+from mailqueue.clock import Clock
 from mailqueue.failpoint import reach
 from mailqueue.outbox.engine import BUSY_TIMEOUT
 from mailqueue.outbox.enqueue import Draft, Receipt
 from mailqueue.outbox.faults import translating
 from mailqueue.outbox.lookup import MessageStatus
+from mailqueue.outbox.moment import clock_for
 from mailqueue.outbox.outcome import carry_out, look
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ class AsyncOutbox:
         self._producer = Producer(
             self._access.url,
             limits=limits or Limits(),
-            clock=clock or SystemClock(),
+            clock=clock or clock_for(self._access.url),
             notify=notify,
         )
         write = self._access.write
@@ -92,6 +93,8 @@ class AsyncOutbox:
         **wishes: Unpack[Wishes],
     ) -> Receipt:
         """Store ``message`` and return its receipt, as `Outbox.enqueue` does."""
+        if self._producer.is_out_of_time:
+            await self._look_at_clock(connection)
         draft = self._producer.draft(message, **wishes)
         (receipt,) = await self._store([draft], connection)
         return receipt
@@ -103,6 +106,8 @@ class AsyncOutbox:
         connection: AsyncTransaction | None = None,
     ) -> list[Receipt]:
         """Store all of ``messages`` or none, as `Outbox.enqueue_many` does."""
+        if self._producer.is_out_of_time:
+            await self._look_at_clock(connection)
         return await self._store(self._producer.drafts(messages), connection)
 
     async def status(
@@ -143,6 +148,10 @@ class AsyncOutbox:
     ) -> None:
         """Close the connections."""
         await self.close()
+
+    async def _look_at_clock(self, given: AsyncTransaction | None) -> None:
+        """See that what is drafted next is dated by the server's clock, not by this host's."""
+        await self._do(self._producer.look_at_clock, given, reads=True)
 
     async def _store(
         self, drafts: list[Draft], connection: AsyncTransaction | None

@@ -18,12 +18,13 @@ from mailqueue.client.configured import read_configuration
 from mailqueue.client.limits import Limits
 from mailqueue.client.outgoing import Outgoing, Sendable, Wishes
 from mailqueue.client.producer import Producer
-from mailqueue.clock import Clock, SystemClock
+from mailqueue.clock import Clock
 from mailqueue.failpoint import reach
 from mailqueue.outbox.engine import BUSY_TIMEOUT
 from mailqueue.outbox.enqueue import Draft, Receipt
 from mailqueue.outbox.faults import translating
 from mailqueue.outbox.lookup import MessageStatus
+from mailqueue.outbox.moment import clock_for
 from mailqueue.outbox.outcome import carry_out, look
 
 T = TypeVar("T")
@@ -65,7 +66,7 @@ class Outbox:
         self._producer = Producer(
             self._access.url,
             limits=limits or Limits(),
-            clock=clock or SystemClock(),
+            clock=clock or clock_for(self._access.url),
             notify=notify,
         )
         self._certainty = Certainty(
@@ -104,6 +105,7 @@ class Outbox:
         `AddressError`, `OptionError`, `LimitError` and `IdempotencyError`; nothing was
         stored then.
         """
+        self._look_at_clock(connection)
         draft = self._producer.draft(message, **wishes)
         (receipt,) = self._store([draft], connection)
         return receipt
@@ -119,6 +121,7 @@ class Outbox:
         Wrap a message in `Outgoing` to give it options. They are all in memory at once.
         Raises what `enqueue` does, with a note that tells which message it is about.
         """
+        self._look_at_clock(connection)
         return self._store(self._producer.drafts(messages), connection)
 
     def status(self, message: int, *, connection: Transaction | None = None) -> MessageStatus:
@@ -167,6 +170,11 @@ class Outbox:
     ) -> None:
         """Close the connections."""
         self.close()
+
+    def _look_at_clock(self, given: Transaction | None) -> None:
+        """See that what is drafted next is dated by the server's clock, not by this host's."""
+        if self._producer.is_out_of_time:
+            self._do(self._producer.look_at_clock, given, self._access.read, carry_out=look)
 
     def _store(self, drafts: list[Draft], connection: Transaction | None) -> list[Receipt]:
         if not drafts:

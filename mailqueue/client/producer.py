@@ -31,6 +31,7 @@ from mailqueue.outbox.enqueue import Draft, Receipt, enqueue
 from mailqueue.outbox.faults import translating
 from mailqueue.outbox.location import database_path, describe
 from mailqueue.outbox.lookup import MessageStatus, status
+from mailqueue.outbox.moment import ServerClock, moment
 from mailqueue.outbox.schema import check
 
 T = TypeVar("T")
@@ -49,6 +50,15 @@ class Producer:
         self.clock = clock
         self._headroom = Headroom(limits, clock)
         self._joined_schema_is_known = False
+
+    @property
+    def is_out_of_time(self) -> bool:
+        """Whether the server's clock is to be looked at before a message is dated."""
+        return isinstance(self.clock, ServerClock) and not self.clock.is_fresh
+
+    def look_at_clock(self, connection: Connection) -> None:
+        """Look at it."""
+        moment(connection, self.clock)
 
     def draft(self, message: Sendable | Outgoing, **wishes: Unpack[Wishes]) -> Draft:
         """Check and freeze a message, before anything is stored or locked."""
@@ -121,7 +131,8 @@ class Producer:
 
     def cancel(self, connection: Connection, message: int, reason: str) -> Cancellation:
         """Cancel what can still be cancelled of ``message``; raises `UnknownMessageError`."""
-        return cancel(connection, message, actor=ACTOR, reason=reason, now=self.clock.now())
+        now = moment(connection, self.clock)
+        return cancel(connection, message, actor=ACTOR, reason=reason, now=now)
 
     def join(self, connection: Connection, work: Callable[[Connection], T]) -> T:
         """Do ``work`` in the caller's transaction, which the caller commits or rolls back."""
@@ -133,7 +144,7 @@ class Producer:
 
     def _insert(self, connection: Connection, drafts: list[Draft]) -> list[Receipt]:
         try:
-            return enqueue(connection, drafts, now=self.clock.now())
+            return enqueue(connection, drafts, now=moment(connection, self.clock))
         except IntegrityError as error:
             if "idempotency_key" not in str(error.orig):
                 raise

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from mailqueue.clock import Clock
 from mailqueue.daemon.hangup import Hangup
 from mailqueue.errors import OutboxReadOnlyError
 from mailqueue.failpoint import reach
@@ -16,6 +17,7 @@ from mailqueue.outbox.checkpoint import Checkpoint, checkpoint
 from mailqueue.outbox.engine import async_read_engine, write_engine
 from mailqueue.outbox.faults import translating
 from mailqueue.outbox.location import database_path
+from mailqueue.outbox.moment import ServerClock
 from mailqueue.outbox.outcome import carry_out
 
 T = TypeVar("T")
@@ -24,8 +26,9 @@ T = TypeVar("T")
 class Database:
     """Runs plain functions over a connection, each call in a transaction of its own."""
 
-    def __init__(self, url: str, *, busy_timeout: float) -> None:
+    def __init__(self, url: str, *, busy_timeout: float, clock: Clock | None = None) -> None:
         self.url = url
+        self._clock = clock if isinstance(clock, ServerClock) else None
         self._is_file = database_path(url) is not None
         self._hangup = Hangup()
         self._writer = write_engine(url, busy_timeout=busy_timeout)
@@ -53,6 +56,7 @@ class Database:
         def to_be_committed(connection: Connection) -> T:
             if not self._is_file:
                 self._hangup.at_work(connection)
+                self._look_at_clock(connection)
             value = work(connection)
             reach("before", "commit")
             return value
@@ -90,9 +94,14 @@ class Database:
 
             def watched(connection: Connection) -> T:
                 hangup.at_work(connection)
+                self._look_at_clock(connection)
                 return work(connection)
 
             return await self._look(watched)
+
+    def _look_at_clock(self, connection: Connection) -> None:
+        if self._clock is not None:
+            self._clock.look(connection)
 
     async def _look(self, work: Callable[[Connection], T]) -> T:
         with translating(self.url):

@@ -42,6 +42,11 @@ class Access:
         self._own.append(engine)
         return engine
 
+    @property
+    def url(self) -> URL:
+        """Where the outbox is."""
+        return self._writer.url
+
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Give a connection in a transaction that is committed at the end; raises `OutboxError`."""

@@ -18,6 +18,7 @@ from mailqueue.outbox.acts import Selection
 from mailqueue.outbox.bulk import Decision, Tally, applicable, chosen, move, tally
 from mailqueue.outbox.filter import Filter, condition
 from mailqueue.outbox.lookup import Listed, listing
+from mailqueue.outbox.moment import moment
 from mailqueue.outbox.relays import default_of, load
 from mailqueue.outbox.tables import recipients
 
@@ -106,7 +107,7 @@ class Choice:
         with self._access.writing() as connection:
             begun = self._clock.monotonic()
             self._access.ring_after_commit(connection)
-            now = self._clock.now()
+            now = moment(connection, self._clock)
             count = move(connection, part, self._selection, self._decision, now=now)
         return count, begun - asked, self._clock.monotonic() - begun
 
@@ -194,7 +195,8 @@ class Bulk:
 
     def _selection(self, connection: Connection) -> Selection:
         default = default_of(load(connection).values(), self._default_relay)
-        return condition(self._wanted, now=self._clock.now(), default_relay=default)
+        now = moment(connection, self._clock)
+        return condition(self._wanted, now=now, default_relay=default)
 
 
 def states_for(event: Event, wanted: Filter) -> tuple[State, ...]:

@@ -12,7 +12,7 @@ from typing import Self
 
 from sqlalchemy import URL, Engine
 
-from mailqueue.clock import Clock, SystemClock, microseconds
+from mailqueue.clock import Clock, microseconds
 from mailqueue.errors import UnknownMessageError, UnknownRecipientError
 from mailqueue.mail.lifecycle import Event
 from mailqueue.operate.access import Access
@@ -22,6 +22,7 @@ from mailqueue.outbox.acts import Act, act
 from mailqueue.outbox.bulk import Tally
 from mailqueue.outbox.engine import BUSY_TIMEOUT
 from mailqueue.outbox.filter import Filter, condition
+from mailqueue.outbox.moment import clock_for, moment
 from mailqueue.outbox.pauses import Pause, pause, resume
 
 
@@ -63,7 +64,7 @@ class Operator:
     ) -> None:
         self._access = Access(place, busy_timeout, notify=notify)
         self._actor = actor or login_name()
-        self._clock = clock or SystemClock()
+        self._clock = clock or clock_for(self._access.url)
         self._relays = relays
         self._default_relay = default_relay
 
@@ -107,10 +108,10 @@ class Operator:
         What is under way finishes. The relay's mail waits and goes to no fallback. Raises
         `UnknownRelayError`, which names the known ones.
         """
-        now = self._clock.now()
-        until = None if lasting is None else now + microseconds(lasting.total_seconds())
-        decided = Pause(now, until, self._actor, reason)
         with self._access.writing() as connection:
+            now = moment(connection, self._clock)
+            until = None if lasting is None else now + microseconds(lasting.total_seconds())
+            decided = Pause(now, until, self._actor, reason)
             name = known(connection, relay, self._relays, default=self._default_relay)
             pause(connection, name, decided)
             self._access.ring_after_commit(connection)
@@ -121,7 +122,7 @@ class Operator:
         with self._access.writing() as connection:
             name = known(connection, relay, self._relays, default=self._default_relay)
             self._access.ring_after_commit(connection)
-            return resume(connection, name, now=self._clock.now())
+            return resume(connection, name, now=moment(connection, self._clock))
 
     def relays(self) -> list[RelayStanding]:
         """Return how every relay stands that is known, and every name that mail waits for."""
@@ -157,8 +158,8 @@ class Operator:
         return acts
 
     def _act(self, wanted: Filter, event: Event, reason: str) -> list[Act]:
-        now = self._clock.now()
         with self._access.writing() as connection:
+            now = moment(connection, self._clock)
             acts = act(
                 connection,
                 condition(wanted, now=now),
