@@ -30,6 +30,11 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_n
 """
 _SHAPE = """
 SELECT string_agg(concat_ws(' ', relname, relkind, relnatts, reloptions), ',' ORDER BY relname)
+    || (SELECT coalesce(string_agg(tgname, ',' ORDER BY tgname), '') FROM pg_trigger
+        WHERE NOT tgisinternal)
+    || (SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace)
+    || (SELECT count(*) FROM pg_db_role_setting AS s JOIN pg_database AS d ON d.oid = s.setdatabase
+        WHERE d.datname = current_database())
 FROM pg_class WHERE relnamespace = 'public'::regnamespace
 """
 _TABLES = (
@@ -120,7 +125,13 @@ class Databases:
 
     def _engine(self, url: URL) -> Engine:
         arguments = {"application_name": _NAME}
-        return create_engine(url, isolation_level="AUTOCOMMIT", pool_size=1, connect_args=arguments)
+        return create_engine(
+            url,
+            isolation_level="AUTOCOMMIT",
+            pool_size=1,
+            pool_pre_ping=True,  # a test may have ended every connection to its database
+            connect_args=arguments,
+        )
 
     def _run(self, engine: Engine, statement: str) -> Any:
         with engine.connect() as connection:
