@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -52,6 +53,7 @@ def run(
     import faulthandler
 
     from mailqueue.client.creation import ensure
+    from mailqueue.errors import OutboxUnavailableError
 
     overrides = {
         "MAILQUEUE_DATABASE__URL": database and checked_url(database),
@@ -64,7 +66,9 @@ def run(
     # A watchdog's SIGABRT then leaves in the journal where every thread was.
     faulthandler.enable()
     settings = loaded.config.database
-    ensure(settings.url, busy_timeout=settings.busy_timeout)
+    # A server that is not there yet is waited for, by the daemon and where signals are heard.
+    with suppress(OutboxUnavailableError):
+        ensure(settings.url, busy_timeout=settings.busy_timeout)
     if share is None and loaded.config.daemon.processes > 1:
         sys.exit(_run_fleet(loaded.config.daemon.processes))
     _run_one(loaded, lambda: _warned(reload()), share)

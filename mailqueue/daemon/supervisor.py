@@ -22,6 +22,7 @@ from mailqueue.daemon.herald import Herald
 from mailqueue.daemon.janitor import Janitor
 from mailqueue.daemon.keeper import Keeper
 from mailqueue.daemon.listener import Listener
+from mailqueue.daemon.opening import reach
 from mailqueue.daemon.pauses import Pauses
 from mailqueue.daemon.recorder import Recorder
 from mailqueue.daemon.routing import Routing
@@ -37,7 +38,7 @@ from mailqueue.events import (
     Stopped,
     Stopping,
 )
-from mailqueue.outbox import relays, schema, workers
+from mailqueue.outbox import relays, workers
 from mailqueue.outbox.doorbell import Doorbell
 from mailqueue.outbox.location import describe
 from mailqueue.outbox.locks import WorkerLock
@@ -162,7 +163,7 @@ class Supervisor:
 
     async def _start(self) -> None:
         parts = self.parts
-        await parts.database.write(schema.check)
+        await reach(parts.database, notifier=parts.notifier, clock=self._clock, emit=self._emit)
         if parts.lock is not None:
             parts.lock.acquire()
         parts.recorder.start()

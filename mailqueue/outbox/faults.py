@@ -96,7 +96,8 @@ class _Fault:
         if isinstance(state, str):
             return _POSTGRESQL.get(state) or _POSTGRESQL_CLASS.get(state[:2])
         # Whoever does not get as far as a session is told no code, only a text.
-        return _GONE if is_operational else None
+        is_turned_away = any(reason in str(self.error) for reason in _TURNED_AWAY)
+        return _GONE if is_operational and not is_turned_away else None
 
     def _sqlite_kind(self, code: int) -> _Kind | None:
         match code:
@@ -293,6 +294,13 @@ _POSTGRESQL: Final[dict[str, _Kind]] = {
     "42P01": (SchemaMissingError, _Fault.missing),  # undefined_table
     "42703": (SchemaOutdatedError, _Fault.outdated),  # undefined_column
 }
+_TURNED_AWAY: Final = (
+    "authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "does not exist",
+)
+"""What waiting does not mend, where the server speaks English."""
 _POSTGRESQL_CLASS: Final[dict[str, _Kind]] = {
     "08": _GONE,  # connection_exception
 }

@@ -39,7 +39,7 @@ def committing(engine: Engine) -> Iterator[Connection]:
         if is_ending and error.connection_invalidated:
             raise OutcomeUnknownError(
                 f"the connection to {describe(engine.url)} was lost during COMMIT: whether it was "
-                f"carried out is not known ({str(error.orig).strip()})"
+                f"carried out is not known ({' '.join(str(error.orig).split())})"
             ) from error
         raise
 

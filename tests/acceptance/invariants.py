@@ -5,7 +5,7 @@ from __future__ import annotations
 from mailqueue.testing import ScriptedRelay
 from tests.support.daemon import OutboxFile
 
-_NEVER = {
+NEVER = {
     "a recipient is finished exactly when its state is final": (
         "SELECT * FROM mailqueue_recipients WHERE (finished_at IS NOT NULL)"
         " != (state IN ('sent', 'failed', 'expired', 'cancelled'))"
@@ -30,20 +30,20 @@ _NEVER = {
     "a recipient is sent by exactly one attempt, which is its last": (
         "SELECT * FROM mailqueue_recipients r WHERE (state = 'sent') != COALESCE((SELECT"
         " verdict = 'sent' FROM mailqueue_attempts a WHERE a.recipient_id = r.id"
-        " ORDER BY id DESC LIMIT 1), 0) OR 1 < (SELECT count(*) FROM mailqueue_attempts a"
+        " ORDER BY id DESC LIMIT 1), false) OR 1 < (SELECT count(*) FROM mailqueue_attempts a"
         " WHERE a.recipient_id = r.id AND a.verdict = 'sent')"
     ),
     "a recipient is failed by exactly one attempt, which is its last": (
         "SELECT * FROM mailqueue_recipients r WHERE (state = 'failed') != COALESCE((SELECT"
         " verdict = 'fail' FROM mailqueue_attempts a WHERE a.recipient_id = r.id"
-        " ORDER BY id DESC LIMIT 1), 0)"
+        " ORDER BY id DESC LIMIT 1), false)"
     ),
 }
 
 
 def assert_sound(outbox: OutboxFile) -> None:
     """Assert what no state of an outbox may contradict."""
-    for rule, exceptions in _NEVER.items():
+    for rule, exceptions in NEVER.items():
         assert [tuple(row) for row in outbox.query(exceptions)] == [], rule
     assert outbox.value("PRAGMA integrity_check") == "ok"
 

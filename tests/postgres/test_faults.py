@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, make_url
@@ -12,6 +14,7 @@ from sqlalchemy import create_engine, make_url
 from mailqueue import (
     Outbox,
     OutboxBusyError,
+    OutboxError,
     OutboxReadOnlyError,
     OutboxUnavailableError,
     Receipt,
@@ -21,6 +24,8 @@ from mailqueue.events import DatabaseRecovered, DatabaseTrouble, LeaseReaped, Re
 from mailqueue.testing import ScriptedRelay
 from tests.postgres.places import RAW, Running, query, running, states
 from tests.support.cutting import CuttingProxy
+from tests.support.postgres import PostgresServer
+from tests.support.process import DaemonProcess
 from tests.support.settings import leading_to
 from tests.support.waiting import until
 
@@ -209,3 +214,48 @@ def test_a_role_without_rights_is_told_which(url: str, guest: str) -> None:
     query(url, f"REVOKE INSERT ON mailqueue_messages FROM {_role(guest)}")
     with Outbox(guest) as outbox, pytest.raises(OutboxReadOnlyError, match="the role needs"):
         outbox.enqueue(RAW)
+
+
+def test_a_role_that_is_not_known_is_no_server_that_is_away(url: str) -> None:
+    """What waiting does not mend is an error at once, also for a daemon that starts."""
+    stranger = make_url(url).set(username="stranger").render_as_string(hide_password=False)
+    with Outbox(stranger) as outbox, pytest.raises(OutboxError) as caught:
+        outbox.enqueue(RAW)
+    assert type(caught.value) is OutboxError
+    assert "stranger" in str(caught.value)
+
+
+@pytest.mark.slow
+async def test_a_daemon_that_starts_before_the_server_waits_for_it(
+    mortal: PostgresServer, relay: ScriptedRelay, tmp_path: Path
+) -> None:
+    """A machine that boots has them in any order, and nobody is there to start it again."""
+    with Outbox(mortal.url) as outbox:
+        outbox.create()
+        outbox.enqueue(RAW)
+    mortal.kill()
+    settings = {"database": {"url": mortal.url}, "relays": {"main": leading_to(relay)}}
+    async with DaemonProcess(tmp_path, settings) as daemon:
+        await daemon.logged("opening the outbox failed and will be tried again")
+        await daemon.notifications.until_heard("EXTEND_TIMEOUT_USEC=")
+        await asyncio.to_thread(mortal.restart)
+        await daemon.started()
+        await relay.ledger.wait_for(1)
+        daemon.signal(signal.SIGTERM)
+        assert await daemon.ended() == 0
+
+
+@pytest.mark.slow
+async def test_a_daemon_that_waits_for_the_server_can_be_stopped(
+    mortal: PostgresServer, relay: ScriptedRelay, tmp_path: Path
+) -> None:
+    """Told to stop before it has begun, it ends in order."""
+    with Outbox(mortal.url) as outbox:
+        outbox.create()
+    mortal.kill()
+    settings = {"database": {"url": mortal.url}, "relays": {"main": leading_to(relay)}}
+    async with DaemonProcess(tmp_path, settings) as daemon:
+        await daemon.logged("opening the outbox failed and will be tried again")
+        daemon.signal(signal.SIGTERM)
+        assert await daemon.ended() == 0
+    await asyncio.to_thread(mortal.restart)

