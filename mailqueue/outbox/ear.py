@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
@@ -72,12 +72,16 @@ class Ear:
         await self._connection.close()
 
 
+_CHANNEL: Final = f"SELECT {CHANNEL}"
+
+
 async def _listen(connection: AsyncConnection[Any]) -> None:
-    cursor = await connection.execute(f"SELECT {CHANNEL}")
+    from psycopg.sql import SQL, Identifier  # noqa: PLC0415 - an extra, as above
+
+    cursor = await connection.execute(_CHANNEL)
     row = await cursor.fetchone()
     if row is not None and row[0] is not None:
-        # A name of ours and a number: nothing that could be quoted wrongly.
-        await connection.execute(f'LISTEN "{row[0]}"')
+        await connection.execute(SQL("LISTEN {}").format(Identifier(row[0])))
 
 
 @contextmanager

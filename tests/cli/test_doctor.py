@@ -16,6 +16,7 @@ from mailqueue.cli.doctor.database import library
 from mailqueue.cli.doctor.files import open_by
 from mailqueue.cli.doctor.finding import Grade
 from mailqueue.clock import SystemClock
+from mailqueue.outbox import schema
 from mailqueue.outbox.workers import Worker, register
 from mailqueue.testing import RelayThread, Script, ScriptedRelay
 from tests.cli.conftest import Invoke
@@ -73,7 +74,7 @@ def test_all_well(invoke: Invoke, file: Path, relay: RelayThread) -> None:
     wrong = [one for findings in found.values() for one in findings if one["grade"] == "wrong"]
     assert wrong == []
     assert found["relay main"][0]["text"].startswith(f"127.0.0.1:{relay.port}, without TLS")
-    assert found["tables"][0]["text"] == "version 0001"
+    assert found["tables"][0]["text"] == f"version {schema.HEAD}"
     assert "synchronous 2" in found["connections"][0]["text"]
     assert found["daemon"][0]["text"].startswith("w1 on mx, process 77, version 1.0, heard of ")
     assert len(relay.ledger) == 0
