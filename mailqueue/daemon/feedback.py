@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 from mailqueue.mail.decision import Decision
 from mailqueue.mail.reply import Evidence, NoReply, NoReplyKind
-from mailqueue.mail.verdict import Scope
+from mailqueue.mail.verdict import Outcome, Scope
 
 
 class Health(Enum):
@@ -24,6 +24,8 @@ _OURS = (NoReplyKind.ABANDONED, NoReplyKind.LOCAL)
 
 def health(decisions: Sequence[Decision]) -> tuple[Health, Evidence | None]:
     """Return how the relay is, by the worst of ``decisions``, with the evidence for it."""
+    if decisions and all(one.verdict.outcome is Outcome.SENT for one in decisions):
+        return Health.WELL, None
     for decision in decisions:
         if decision.verdict.pauses_relay:
             return Health.RELAY_TROUBLE, decision.finding.evidence

@@ -73,7 +73,10 @@ class Keeper(Service):
         A heartbeat counts only for the leases that it found and renewed: where a worker slept
         past the end, others have taken over, and that it is awake again changes nothing.
         """
-        ends = (self._renewed.get((one.recipient, one.token), claimed) for one in leases)
+        renewed = self._renewed
+        if not renewed:
+            return claimed.is_to_come(self._clock)
+        ends = {renewed.get((one.recipient, one.token), claimed) for one in leases}
         return all(end.is_to_come(self._clock) for end in ends)
 
     async def _run(self) -> None:

@@ -20,7 +20,7 @@ PER_SESSION = 2
 """How many messages are claimed for each session: one under way, one that is ready to follow.
 Where that one stands in line already, its envelope behind the first one's final dot, another is
 ready."""
-AHEAD_SECONDS = 0.1
+AHEAD_SECONDS = 0.25
 """For how long the messages claimed beyond that last, at the pace at which the relay answers: so
 that a fast one does not wait for the next claim, and a slow one holds nothing back."""
 

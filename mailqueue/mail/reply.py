@@ -77,9 +77,8 @@ class Reply:
         return 500 <= self.code <= 599
 
     def __str__(self) -> str:
-        return " ".join(
-            part for part in (str(self.code), str(self.enhanced or ""), self.text) if part
-        )
+        said = f"{self.code}" if self.enhanced is None else f"{self.code} {self.enhanced}"
+        return f"{said} {self.text}" if self.text else said
 
 
 class NoReplyKind(StrEnum):

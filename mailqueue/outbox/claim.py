@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -27,7 +28,7 @@ from mailqueue.mail.priority import Priority
 from mailqueue.mail.schedule import History
 from mailqueue.outbox.clauses import among, listed, unindexed
 from mailqueue.outbox.lease import Lease, LeasedMessage
-from mailqueue.outbox.prepared import Prepared, Values
+from mailqueue.outbox.prepared import Batch, Prepared, Values
 from mailqueue.outbox.states import after, may
 from mailqueue.outbox.tables import contents, messages, recipients
 
@@ -64,8 +65,16 @@ def claim(connection: Connection, wanted: Claim) -> list[LeasedMessage]:
         _add_companions(connection, wanted, several, chosen)
     leased = [row[0] for due in chosen.values() for row in due.rows]
     _LEASE.run(connection, wanted.until, wanted.worker, listed(connection, leased))
-    raw: dict[int, bytes] = dict(_CONTENTS.all(connection, listed(connection, chosen)))
+    raw = _contents(connection, list(chosen))
     return [_message(number, due, raw.get(number)) for number, due in chosen.items()]
+
+
+def _contents(connection: Connection, numbers: list[int]) -> dict[int, bytes | None]:
+    """Return the contents of messages; where a database is far away, by one statement."""
+    if connection.dialect.name != "sqlite":
+        return dict(_CONTENTS.all(connection, listed(connection, numbers)))
+    rows = _SIDE_BY_SIDE.all(connection, [(number,) for number in numbers])
+    return dict(zip(numbers, chain.from_iterable(rows), strict=True))
 
 
 @dataclass(slots=True)
@@ -198,9 +207,27 @@ def _lease_statement() -> Update:
     )
 
 
-_DUE = Prepared(_due(), "claimed_relay", "now", "born_after", "claimed_priority", "messages")
+_DUE = Prepared(
+    _due(), "claimed_relay", "now", "born_after", "claimed_priority", "messages", packs=True
+)
 _COMPANIONS = Prepared(_companions(), "claimed_relay", "now", "born_after", "several")
 _LEASE = Prepared(_lease_statement(), "until", "worker_id", "chosen")
+
+
+def _side_by_side(count: int) -> Select[Any]:
+    """Return so many contents as one row, since each row that is fetched is waited for anew."""
+    one = contents.c
+    return select(
+        *(
+            select(one.raw)
+            .where(one.message_id == bindparam(f"message_{number}"))
+            .scalar_subquery()
+            for number in range(count)
+        )
+    )
+
+
+_SIDE_BY_SIDE = Batch(_side_by_side, "message")
 _CONTENTS = Prepared(
     select(contents.c.message_id, contents.c.raw).where(among(contents.c.message_id, "chosen")),
     "chosen",

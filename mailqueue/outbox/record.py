@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Update, and_, bindparam, case, insert, null, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Insert,
+    Subquery,
+    Table,
+    Update,
+    and_,
+    bindparam,
+    case,
+    insert,
+    null,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from mailqueue.failpoint import reach
 from mailqueue.mail.decision import Decision
@@ -15,7 +30,7 @@ from mailqueue.mail.value import value
 from mailqueue.mail.verdict import Outcome
 from mailqueue.outbox.clauses import among, listed
 from mailqueue.outbox.lease import Lease
-from mailqueue.outbox.prepared import Prepared, Savepoint, Values
+from mailqueue.outbox.prepared import Batch, Prepared, Savepoint, Values
 from mailqueue.outbox.states import may
 from mailqueue.outbox.tables import attempts, recipients
 
@@ -79,7 +94,7 @@ def _write(connection: Connection, results: Sequence[Result], *, is_held: bool =
     no UTF-8, as only another hand can have written it, is equal to nothing in SQL.
     """
     ended = 0
-    groups: dict[Prepared, list[Values]] = {}
+    groups: dict[Batch, list[Values]] = {}
     trials: list[Values] = []
     for result in results:
         answer = _answer(result.decision)
@@ -89,17 +104,17 @@ def _write(connection: Connection, results: Sequence[Result], *, is_held: bool =
         if result.decision.is_recorded:
             trials.append(_attempt(result, answer))
     for statement, rows in groups.items():
-        ended += statement.run_each(connection, rows)
+        ended += statement.run(connection, rows)
     if not is_held and ended != len(results):
         return ended  # all of it is taken back
     if trials:
-        _TRIED.run_each(connection, trials)
+        _TRIED.run(connection, trials)
     if results:
         reach("before", "record-commit")
     return ended
 
 
-def _change(result: Result, answer: _Answer, worker: str | None) -> tuple[Prepared, Values]:
+def _change(result: Result, answer: _Answer, worker: str | None) -> tuple[Batch, Values]:
     """Return the statement that ends the lease, and its row."""
     decision, lease, trial = result.decision, result.lease, result.trial
     verdict = decision.verdict
@@ -176,55 +191,79 @@ _HELD = Prepared(
 )
 
 
-_WORKER = bindparam("row_worker", type_=recipients.c.worker.type)
+_FENCED = ("id", "lease", "worker", "state", "due_at")
+_COUNTED = (*_FENCED, "finished_at", "attempts", "doubts")
+_LAST = ("last_at", "last_code", "last_enhanced", "last_text")
 
 
-def _returned() -> Update:
-    columns = recipients.c
+def _rows_of(table: Table, names: Sequence[str], count: int) -> Subquery:
+    """Return so many rows of parameters for columns of ``table``, as something to select from."""
+    columns = [table.c[name] for name in names]
+    rows = [
+        select(
+            *(
+                bindparam(f"{one.name}_{row}", type_=one.type).label(f"new_{one.name}")
+                for one in columns
+            )
+        )
+        for row in range(count)
+    ]
+    # Not VALUES: before it stood WITH, and of such a statement the driver counts no changes.
+    return union_all(*rows).subquery("result")
+
+
+def _ending(row: Subquery) -> Update:
+    columns, new = recipients.c, row.c
     return (
         update(recipients)
         .where(
-            columns.id == bindparam("row_id"),
-            columns.lease == bindparam("row_lease"),
-            or_(columns.worker == _WORKER, _WORKER.is_(None)),
+            columns.id == new.new_id,
+            columns.lease == new.new_lease,
+            or_(columns.worker == new.new_worker, new.new_worker.is_(None)),
             may(Event.HAND_BACK),
         )
-        .values(state=bindparam("row_state"), due_at=bindparam("row_due_at"), worker=null())
+        .values(state=new.new_state, due_at=new.new_due_at, worker=null())
     )
 
 
-def _recorded(**last: Any) -> Update:
-    columns = recipients.c
-    return _returned().values(
-        finished_at=bindparam("row_finished_at"),
-        attempts=columns.attempts + bindparam("row_charged"),
-        doubts=columns.doubts + bindparam("row_doubts"),
-        **last,
+def _counting(row: Subquery, last: Callable[[str], Any]) -> Update:
+    columns, new = recipients.c, row.c
+    return _ending(row).values(
+        finished_at=new.new_finished_at,
+        attempts=columns.attempts + new.new_attempts,
+        doubts=columns.doubts + new.new_doubts,
+        **{name: last(name) for name in _LAST},
     )
 
 
-def _unless_answered(name: str) -> Any:
+def _returned(count: int) -> Update:
+    return _ending(_rows_of(recipients, _FENCED, count))
+
+
+def _answered(count: int) -> Update:
+    row = _rows_of(recipients, (*_COUNTED, *_LAST), count)
+    return _counting(row, lambda name: row.c[f"new_{name}"])
+
+
+def _silent(count: int) -> Update:
     # An expired recipient keeps its last real reply: silence never replaces one.
-    column = recipients.c[name]
+    row = _rows_of(recipients, (*_COUNTED, *_LAST), count)
     answered = and_(recipients.c.last_text.is_not(None), recipients.c.last_code.is_not(None))
-    return case((answered, column), else_=bindparam(f"row_{name}", type_=column.type))
+    return _counting(
+        row, lambda name: case((answered, recipients.c[name]), else_=row.c[f"new_{name}"])
+    )
 
 
-_FENCED = ("row_id", "row_lease", "row_worker", "row_state", "row_due_at")
-_COUNTED = (*_FENCED, "row_finished_at", "row_charged", "row_doubts")
-_LAST = ("last_at", "last_code", "last_enhanced", "last_text")
-_OF_LAST = tuple(f"row_{name}" for name in _LAST)
+_OF_TRIAL = tuple(one.name for one in attempts.c if one.name != "id")
 
-_RETURNED = Prepared(_returned(), *_FENCED)
-_ANSWERED = Prepared(
-    _recorded(**{name: bindparam(f"row_{name}") for name in _LAST}), *_COUNTED, *_OF_LAST
-)
-_SILENT = Prepared(
-    _recorded(**{name: _unless_answered(name) for name in _LAST}), *_COUNTED, *_OF_LAST
-)
 
-_OF_TRIAL = tuple(column.name for column in attempts.c if column.name != "id")
-_TRIED = Prepared(
-    insert(attempts).values({name: bindparam(f"row_{name}") for name in _OF_TRIAL}),
-    *(f"row_{name}" for name in _OF_TRIAL),
-)
+def _tried(count: int) -> Insert:
+    return insert(attempts).values(
+        [{name: bindparam(f"{name}_{number}") for name in _OF_TRIAL} for number in range(count)]
+    )
+
+
+_RETURNED = Batch(_returned, *_FENCED)
+_ANSWERED = Batch(_answered, *_COUNTED, *_LAST)
+_SILENT = Batch(_silent, *_COUNTED, *_LAST)
+_TRIED = Batch(_tried, *_OF_TRIAL)

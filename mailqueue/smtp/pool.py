@@ -18,6 +18,8 @@ from mailqueue.smtp.trust import SECONDS, Trust
 LAST_WORDS_SECONDS = 1.0
 """For how long a session that says goodbye counts, so that the relay never sees one too many: one
 that does not answer QUIT costs no more than that."""
+OVERTAKEN_SECONDS = 0.05
+"""For how long those who send one message after the other may go before somebody who waits."""
 _NEW: Final = "new"
 Place = Session | Literal["new"]
 """A session that has room, or leave to open one."""
@@ -59,6 +61,8 @@ class Pool:
         self._opening = 0
         """How many places are taken though there is no session."""
         self._waiting: deque[asyncio.Future[Place | None]] = deque()
+        self._waits_since = 0.0
+        """When somebody began to wait, or the one before him was served (monotonic seconds)."""
         self._leaving: dict[asyncio.Task[None], None] = {}
         self._last_words = 0
         """How many of those are counted still."""
@@ -101,7 +105,7 @@ class Pool:
         says no, and to whoever was sent away.
         """
         # Whoever met a stale session has had its turn.
-        place = None if self._waiting and not fresh else self._place(fresh=fresh)
+        place = None if self._owes_a_turn and not fresh else self._place(fresh=fresh)
         if place is None:
             place = await self._turn(first=fresh)
         if place is None:
@@ -138,8 +142,12 @@ class Pool:
             if not session.is_connected:
                 self._opening += 1
                 self._clear_soon()
-        if self._waiting:
+        if self._owes_a_turn:
             self._serve()
+        elif self._waiting:
+            # In a moment: whoever has more to send keeps the place, so that it goes behind the
+            # dot of who is under way there.
+            asyncio.get_running_loop().call_soon(self._serve)
 
     async def trim(self) -> None:
         """End the idle sessions that have lain too long, are too old or were ended by the relay."""
@@ -193,6 +201,14 @@ class Pool:
         return None if fresh else self._shared()
 
     @property
+    def _owes_a_turn(self) -> bool:
+        """Whether nobody may go before who waits. While one session is being opened somebody mostly
+        does; if all others took turns with him, no message would stand in line behind another.
+        """
+        waited = self._clock.monotonic() - self._waits_since
+        return bool(self._waiting) and waited >= OVERTAKEN_SECONDS
+
+    @property
     def _is_full(self) -> bool:
         return self._taken + self._last_words >= self.limit
 
@@ -221,6 +237,8 @@ class Pool:
     async def _turn(self, *, first: bool) -> Place | None:
         """Wait for a place, in the order in which it was asked for; None: sent away."""
         turn: asyncio.Future[Place | None] = asyncio.get_running_loop().create_future()
+        if not self._waiting:
+            self._waits_since = self._clock.monotonic()
         (self._waiting.appendleft if first else self._waiting.append)(turn)
         try:
             return await turn
@@ -240,6 +258,7 @@ class Pool:
                 self._waiting.popleft()
             elif (place := self._place()) is not None:
                 self._waiting.popleft().set_result(place)
+                self._waits_since = self._clock.monotonic()
             else:
                 return
 

@@ -5,13 +5,24 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
-from sqlalchemy import Connection, Engine, bindparam, insert, literal_column, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    Update,
+    bindparam,
+    insert,
+    literal_column,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects.postgresql.psycopg import dialect as postgresql_dialect
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.exc import IntegrityError
 
 from mailqueue.outbox.clauses import among, listed
-from mailqueue.outbox.prepared import Prepared, Savepoint
+from mailqueue.outbox.prepared import ROWS_AT_ONCE, Batch, Prepared, Savepoint
 from mailqueue.outbox.tables import recipients
 from tests.support.rows import add_message
 
@@ -40,16 +51,28 @@ def test_a_parameter_that_no_name_stands_for_is_noticed(connection: Connection) 
 def test_many_rows_are_one_batch_whose_changes_are_counted_together(
     connection: Connection,
 ) -> None:
-    """The count tells whether every row was met, without asking for each."""
-    add_message(connection, "a@example.net", "b@example.net")
+    """The count tells whether every row was met, without asking for each; however many there are,
+    each is written once.
+    """
+    add_message(connection, *(f"r{number}@example.net" for number in range(ROWS_AT_ONCE[0] + 11)))
     ids = connection.execute(select(recipients.c.id)).scalars().all()
-    change = Prepared(
-        update(recipients).where(recipients.c.id == bindparam("one")).values(doubts=bindparam("n")),
-        "one",
-        "n",
-    )
-    assert change.run_each(connection, [(number, 7) for number in ids] + [(99, 7)]) == 2
-    assert set(connection.execute(select(recipients.c.doubts)).scalars()) == {7}
+
+    def change(count: int) -> Update:
+        rows = [
+            select(
+                bindparam(f"one_{row}", type_=BigInteger).label("one"),
+                bindparam(f"n_{row}", type_=BigInteger).label("n"),
+            )
+            for row in range(count)
+        ]
+        new = union_all(*rows).subquery("new")
+        return update(recipients).where(recipients.c.id == new.c.one).values(doubts=new.c.n)
+
+    batch = Batch(change, "one", "n")
+    assert batch.run(connection, [(number, number) for number in ids] + [(999, 7)]) == len(ids)
+    found = connection.execute(select(recipients.c.id, recipients.c.doubts)).all()
+    assert [number for number, _ in found] == [doubts for _, doubts in found]
+    assert batch.run(connection, []) == 0
 
 
 @pytest.mark.backend("sqlite")

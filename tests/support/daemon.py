@@ -106,6 +106,8 @@ class Daemon:
         assert isinstance(self.clock, PassingClock)
         self.clock.let_pass(seconds)
         parts = self.parts
+        # A share that was not renewed for so long has lapsed, and nothing begins without one.
+        await parts.shares.look()
         for part in (parts.keeper, parts.janitor, parts.pauses, parts.dispatcher):
             part.wake.ring()
 
