@@ -24,7 +24,7 @@ from mailqueue.daemon.systemd import Notifier
 from mailqueue.events import Emit
 from mailqueue.events import log as event_log
 from mailqueue.outbox.doorbell import Doorbell
-from mailqueue.outbox.location import database_path
+from mailqueue.outbox.location import database_path, is_pooled
 from mailqueue.outbox.locks import WorkerLock
 from mailqueue.outbox.moment import clock_for
 from mailqueue.smtp.pool import Pool
@@ -126,9 +126,14 @@ def _routing(config: Config, clock: Clock, emit: Emit) -> Routing:
 
 
 def _listener(config: Config, path: Path | None, clock: Clock, emit: Emit) -> Listener | None:
-    if path is not None or not config.database.notify:
+    if path is not None or not _is_rung(config):
         return None
     return Listener(config.database.url, clock=clock, emit=emit)
+
+
+def _is_rung(config: Config) -> bool:
+    """Whether somebody rings whom this daemon can hear over PostgreSQL."""
+    return config.database.notify and not is_pooled(config.database.url)
 
 
 def _pace(config: Config) -> Pace:
@@ -136,7 +141,7 @@ def _pace(config: Config) -> Pace:
     if database_path(database.url) is not None:
         return Pace(deliveries=daemon.deliveries, poll=daemon.poll, poll_max=daemon.poll_max)
     # Where nobody rings, mail is found by looking, so the pause between two looks does not grow.
-    poll_max = daemon.poll_max if database.notify else daemon.poll
+    poll_max = daemon.poll_max if _is_rung(config) else daemon.poll
     return Pace(daemon.deliveries, daemon.poll, poll_max, jitter=_POLL_JITTER)
 
 

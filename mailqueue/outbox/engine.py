@@ -12,7 +12,7 @@ from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from mailqueue.errors import OutboxError, OutboxReadOnlyError
-from mailqueue.outbox.location import database_path, parse_url
+from mailqueue.outbox.location import POOL_MODE, database_path, parse_url
 from mailqueue.outbox.recipe import Recipe, install
 from mailqueue.outbox.session import arguments
 
@@ -120,7 +120,7 @@ def _driver_url(url: str | URL, driver: str) -> URL:
     path = database_path(known)
     if path is None:
         _require_psycopg()
-        return known.set(drivername="postgresql+psycopg")
+        return known.set(drivername="postgresql+psycopg").difference_update_query([POOL_MODE])
     # mode=rw: a mistyped path is an error, and not a second, empty outbox.
     return URL.create(
         f"sqlite+{driver}", database=path.as_uri(), query={"mode": "rw", "uri": "true"}

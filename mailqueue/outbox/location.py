@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import URL, Connection, make_url
@@ -12,6 +13,8 @@ from sqlalchemy.exc import ArgumentError
 
 from mailqueue.errors import OutboxError
 
+POOL_MODE: Final = "pool_mode"
+"""What a URL of PostgreSQL may say for us alone; the driver does not know it."""
 _WORKER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -32,7 +35,7 @@ def parse_url(url: str | URL | os.PathLike[str]) -> URL:
         case "sqlite":
             _check_sqlite(parsed)
         case "postgresql":
-            pass
+            _check_pool_mode(parsed)
         case other:
             raise OutboxError(f"an outbox cannot be kept in {other!r}; {_FORMS}")
     return parsed
@@ -50,6 +53,11 @@ def database_path(url: str | URL) -> Path | None:
     if name.startswith("file:"):
         name = unquote(urlsplit(name).path)
     return None if name in ("", ":memory:") else Path(os.path.realpath(name))
+
+
+def is_pooled(url: str | URL) -> bool:
+    """Whether ``url`` leads to a pooler that gives each transaction another session."""
+    return make_url(url).query.get(POOL_MODE) == "transaction"
 
 
 def opened_path(connection: Connection) -> Path | None:
@@ -92,6 +100,15 @@ def sidecar(path: Path, kind: str, worker: str) -> Path:
 
 _OPENED = "mailqueue.opened"
 _FORMS = "use sqlite:///relative/outbox.db or sqlite:////absolute/outbox.db"
+
+
+def _check_pool_mode(url: URL) -> None:
+    if (mode := url.query.get(POOL_MODE, "session")) not in ("session", "transaction"):
+        raise OutboxError(
+            f"{POOL_MODE}={mode} is no way of pooling that mailqueue knows: write "
+            f"{POOL_MODE}=transaction where the URL leads to a pooler such as PgBouncer in "
+            "transaction mode, and nothing where it leads to the server"
+        )
 
 
 def _check_sqlite(url: URL) -> None:

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from sqlalchemy import URL
 
+from mailqueue.outbox.location import is_pooled
+
 # By itself TCP notices after two hours that a silent peer is gone, and after a quarter of an hour
 # that nobody acknowledges what was sent (libpq-connect in PostgreSQL's manual, in milliseconds).
 _ALIVE: Final[dict[str, Any]] = {
@@ -24,4 +26,7 @@ def arguments(url: URL, *, name: str = "mailqueue") -> dict[str, Any]:
     ``name`` is how the session is called in `pg_stat_activity`.
     """
     wanted = {**_ALIVE, "application_name": name}
+    if is_pooled(url):
+        # What is prepared in a session is not there in the next transaction's, or is another's.
+        wanted["prepare_threshold"] = None
     return {key: value for key, value in wanted.items() if key not in url.query}
