@@ -30,7 +30,6 @@ class Database:
         self.url = url
         self._clock = clock if isinstance(clock, ServerClock) else None
         self._is_file = database_path(url) is not None
-        self._hangup = Hangup()
         self._writer = write_engine(url, busy_timeout=busy_timeout)
         self._reader = async_read_engine(url, busy_timeout=busy_timeout)
         # A whole transaction runs as one function in one thread: over an asynchronous
@@ -46,17 +45,15 @@ class Database:
         returned. A cancelled call may still be committed.
         """
         loop = asyncio.get_running_loop()
-        writing = loop.run_in_executor(self._thread, self._write, work)
         if self._is_file:
-            return await writing
-        with self._hangup.watch():
-            return await writing
+            return await loop.run_in_executor(self._thread, self._write, work)
+        hangup = Hangup()
+        with hangup.watch():
+            watched = self._watched(work, hangup)
+            return await loop.run_in_executor(self._thread, self._write, watched)
 
     def _write(self, work: Callable[[Connection], T]) -> T:
         def to_be_committed(connection: Connection) -> T:
-            if not self._is_file:
-                self._hangup.at_work(connection)
-                self._look_at_clock(connection)
             value = work(connection)
             reach("before", "commit")
             return value
@@ -91,17 +88,20 @@ class Database:
             return await self._look(work)
         hangup = Hangup()
         with hangup.watch():
+            return await self._look(self._watched(work, hangup))
 
-            def watched(connection: Connection) -> T:
-                hangup.at_work(connection)
-                self._look_at_clock(connection)
-                return work(connection)
+    def _watched(
+        self, work: Callable[[Connection], T], hangup: Hangup
+    ) -> Callable[[Connection], T]:
+        """Return ``work`` for a server: it may fall silent, and has a clock of its own."""
 
-            return await self._look(watched)
+        def watched(connection: Connection) -> T:
+            hangup.at_work(connection)
+            if self._clock is not None:
+                self._clock.look(connection)
+            return work(connection)
 
-    def _look_at_clock(self, connection: Connection) -> None:
-        if self._clock is not None:
-            self._clock.look(connection)
+        return watched
 
     async def _look(self, work: Callable[[Connection], T]) -> T:
         with translating(self.url):

@@ -27,19 +27,23 @@ class Hangup:
     @contextmanager
     def watch(self) -> Iterator[None]:
         """Allow what is done inside so much time; for the thread of the event loop."""
-        loop = asyncio.get_running_loop()
-        alarm = loop.call_later(ANSWER_SECONDS, self._break)
+        self._wait_on()
         try:
             yield
         finally:
-            alarm.cancel()
+            self._alarm.cancel()
             self._driver = None
+
+    def _wait_on(self) -> None:
+        # Again, because the work may not have begun: it waits for its turn, or for a connection.
+        self._alarm = asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._break)
 
     def at_work(self, connection: Connection) -> None:
         """Note which connection would have to be broken; for the thread that works."""
         self._driver = connection.connection.driver_connection
 
     def _break(self) -> None:
+        self._wait_on()
         # The driver's own way to close it is for the thread that uses it: this only ends the
         # wait of that thread. It may have ended at this very moment.
         with suppress(Exception):
