@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from mailqueue.errors import OutboxBusyError, OutboxError, OutboxFullError
+from mailqueue.errors import OutboxBusyError, OutboxError, OutboxFullError, OutcomeUnknownError
 from mailqueue.outbox.checkpoint import Checkpoint, checkpoint
 from mailqueue.outbox.faults import translating
 from tests.simulation.loop import here
@@ -26,7 +26,7 @@ class Disk:
     busy: float = 0.0
     """How likely a transaction finds the database locked for too long."""
     unknown: float = 0.0
-    """How likely a commit is carried out and reported as failed."""
+    """How likely nobody hears what became of a commit, or hears that it failed when it did not."""
     slowness: float = 0.02
     """Seconds that a transaction takes on average."""
     is_full: bool = False
@@ -49,18 +49,24 @@ class Disk:
             self.met.add("busy database")
             raise OutboxBusyError("somebody else is writing")
 
-    def at_commit(self, connection: Connection) -> None:
-        """Raise where what was written finds no room; the transaction is rolled back then."""
+    def at_commit(self, connection: Connection, value: object) -> None:
+        """Raise where it is not carried out: for want of room, or as lost on its way."""
         self.has_changed = _has_written(connection)
         if self.is_full and self.has_changed:
             self.met.add("full disk")
             raise OutboxFullError("there is no space left")
+        if self.unknown and self.chance.random() < self.unknown / 3:
+            self.has_changed = False
+            self.met.add("commit lost on its way")
+            raise OutcomeUnknownError("the connection was lost", value)
 
-    def after(self) -> None:
-        """Raise where nobody is told of the commit."""
+    def after(self, value: object) -> None:
+        """Raise where nobody is told of the commit, or it is reported as failed."""
         if self.chance.random() < self.unknown:
             self.met.add("commit of unknown outcome")
-            raise OutboxError("disk I/O error")
+            if self.chance.random() < 0.5:
+                raise OutboxError("disk I/O error")
+            raise OutcomeUnknownError("the connection was lost", value)
 
     def delay(self) -> float:
         """Return how long a transaction waits or takes, in seconds."""
@@ -142,6 +148,6 @@ def transact(engine: Engine, disk: Disk, work: Callable[[Connection], T]) -> T:
         driver: Any = connection.connection.driver_connection
         connection.info["changes"] = driver.total_changes
         value = work(connection)
-        disk.at_commit(connection)
-    disk.after()
+        disk.at_commit(connection, value)
+    disk.after(value)
     return value

@@ -9,7 +9,13 @@ SOMETIMES: Final = frozenset(
     {
         # Troubles of the machine.
         *("kill", "lease of the dead", "stop", "freeze", "stolen lease", "ResultRefused"),
-        *("busy database", "full disk", "DiskLow", "commit of unknown outcome"),
+        *(
+            "busy database",
+            "full disk",
+            "DiskLow",
+            "commit of unknown outcome",
+            "commit lost on its way",
+        ),
         *("DatabaseTrouble", "DatabaseRecovered", "clock set", "Reloaded"),
         # Troubles of the network and the relays.
         *("cut connection", "stuck connection", "unanswered connection", "unresolved name"),
