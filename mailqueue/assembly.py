@@ -15,6 +15,7 @@ from mailqueue.daemon.janitor import DiskFloor, Janitor, Upkeep, floor_of
 from mailqueue.daemon.keeper import Keeper
 from mailqueue.daemon.listener import Listener
 from mailqueue.daemon.pauses import Pauses
+from mailqueue.daemon.rations import Rations
 from mailqueue.daemon.reception import Reception
 from mailqueue.daemon.recorder import Recorder
 from mailqueue.daemon.routing import Routing
@@ -96,6 +97,7 @@ def _parts(config: Config, clock: Clock, emit: Emit) -> Parts:
         dispatcher=dispatcher,
         janitor=janitor,
         pauses=Pauses(dispatcher, database, clock=clock, emit=emit),
+        rations=Rations(dispatcher, database, clock=clock, emit=emit),
         shares=Shares(
             dispatcher,
             database,

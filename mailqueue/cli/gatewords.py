@@ -155,6 +155,8 @@ def _elsewhere(gate: Gate, told: Told) -> str:
             return "no daemon is running that was heard of lately"
         case Hold.DISK_LOW:
             return "the disk is nearly full: the daemon takes up nothing, to write its results"
+        case Hold.RATE_USED_UP:
+            return f"the rate of its relay, {way.rate}, is used up by other mail just now"
         case Hold.SESSIONS_BUSY:
             return (
                 f"all sessions are busy: {way.under_way} messages are under way, {way.room} may be"

@@ -18,6 +18,7 @@ from mailqueue.mail.lifecycle import WAITING
 from mailqueue.mail.schedule import Backoff, History
 from mailqueue.mail.timetable import left
 from mailqueue.mail.verdict import Outcome
+from mailqueue.outbox.allotment import allotments
 from mailqueue.outbox.gate import House, Standing, Way, gates, goes_at
 from mailqueue.outbox.location import opened_path
 from mailqueue.outbox.pulse import Pulse, beating, pulses
@@ -57,6 +58,7 @@ class _View:
         self._access = access
         self._around = around
         self._pulses = pulses(connection, now=around.now, patience=_patience(access))
+        self._allotments = allotments(connection, now=around.now)
         has_daemon = beating(self._pulses) is not None
         self._house = House(around.now, has_daemon, _disk_is_low(connection, access))
 
@@ -95,9 +97,10 @@ class _View:
         around, config = self._around, self._access.config
         row, relay = around.relay(name), around.relay_name(name)
         names = named(relay, around.default_relay)
+        rate = self._rate(relay)
         if config is None:
             known = around.is_configured(name)
-            return Way(row, known, None, under_way(self._connection, names))
+            return Way(row, known, None, under_way(self._connection, names), **rate)
         settings = config.relays.get(relay)
         if settings is None:
             return Way(row, is_configured=False)
@@ -109,7 +112,12 @@ class _View:
             stand_in=_stand_in(settings.fallback, around.relays),
             under_way=under_way(self._connection, names),
             room=min(PER_SESSION * settings.connections, config.daemon.deliveries),
+            **rate,
         )
+
+    def _rate(self, relay: str) -> dict[str, Any]:
+        found = self._allotments.get(relay)
+        return {} if found is None else {"rate": found.rate, "rate_free_at": found.next_at}
 
     def _worker(self, of: RecipientStory) -> Pulse | None:
         found = (pulse for pulse in self._pulses if pulse.worker.id == of.status.worker)

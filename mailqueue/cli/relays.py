@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from mailqueue.outbox.moment import present
 
 if TYPE_CHECKING:
     from mailqueue.operate import RelayStanding
+    from mailqueue.outbox.allotment import Allotment
     from mailqueue.outbox.relays import RelayRow
 
 
@@ -107,6 +108,8 @@ def _told(standing: RelayStanding, now: int) -> Iterator[str]:
     waits = f"{queue.queued} queued, {queue.deferred} deferred, {queue.sending} sending"
     due = "" if queue.oldest_due is None else f"; the first due {_when(queue.oldest_due, now)}"
     yield f"{waits}, {queue.held} held{due}"
+    if standing.allotment is not None:
+        yield from _allotted(standing.allotment, now)
     if row is None:
         return
     if row.last_trouble_at is not None:
@@ -114,6 +117,26 @@ def _told(standing: RelayStanding, now: int) -> Iterator[str]:
         yield f"last trouble {_when(row.last_trouble_at, now)}, at {row.stage}: {said}"
     if row.last_success_at is not None:
         yield f"last success {_when(row.last_success_at, now)}"
+
+
+def _allotted(allotment: Allotment, now: int) -> Iterator[str]:
+    """Yield what its limits are: connections where several share them, and a rate."""
+    granted, differ = allotment.granted, set(allotment.configured)
+    if len(granted) > 1:
+        few = "connection" if allotment.connections == 1 else "connections"
+        parts = f"{len(granted)} daemons have {_list(granted)}"
+        said = f"{allotment.connections} {few} at most, of which {parts}"
+        if len(differ) > 1:
+            said += f"; they are configured with {_list(sorted(differ))}, and the smallest holds"
+        yield said
+    if allotment.rate is not None:
+        used = ", all of it used just now" if allotment.is_used_up(now=now) else ""
+        yield f"rate {allotment.rate}, counted in recipients{used}"
+
+
+def _list(numbers: Sequence[int]) -> str:
+    *first, last = map(str, numbers)
+    return f"{', '.join(first)} and {last}"
 
 
 def _position(standing: RelayStanding, now: int) -> str:
@@ -150,8 +173,21 @@ def _fields(standing: RelayStanding, now: int) -> dict[str, Any]:
         "oldest_due": iso(queue.oldest_due),
         "breaker": None,
         "pause": None,
+        **_allotment_fields(standing.allotment, now),
     }
     return fields if row is None else fields | _row_fields(row, now)
+
+
+def _allotment_fields(allotment: Allotment | None, now: int) -> dict[str, Any]:
+    if allotment is None:
+        return {"connections": None, "granted": [], "rate": None, "rate_free_at": None}
+    free_at = allotment.next_at if allotment.is_used_up(now=now) else None
+    return {
+        "connections": allotment.connections,
+        "granted": list(allotment.granted),
+        "rate": allotment.rate,
+        "rate_free_at": iso(free_at),
+    }
 
 
 def _row_fields(row: RelayRow, now: int) -> dict[str, Any]:

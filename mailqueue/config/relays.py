@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Self
@@ -11,9 +12,11 @@ from pydantic_settings import NoDecode
 
 from mailqueue.config.host import EhloName, Host, IpAddress, is_loopback
 from mailqueue.config.pacing import BackoffSettings, BreakerSettings, Timeouts
+from mailqueue.config.rate import RateSetting
 from mailqueue.config.secret import check_secret, check_secret_path, read_password_file
 from mailqueue.config.section import Clash, Section, refuse
 from mailqueue.config.values import Duration, DurationOrZero, FilePath, Line
+from mailqueue.mail.rate import Rate
 
 Tls = Literal["starttls", "implicit", "none"]
 Auth = Literal["none", "plain", "login", "xoauth2"]
@@ -78,6 +81,10 @@ class RelaySettings(Section):
     pipelining: bool = True
     """Whether commands are sent in groups, where the relay offers PIPELINING (RFC 2920)."""
     connections: Annotated[int, Field(ge=1)] = 10
+    rate: RateSetting | None = None
+    """How many recipients it is offered in a time; None: as many as it takes."""
+    burst: Annotated[int, Field(ge=1)] | None = None
+    """How many of them at once; None: those of one second, see `effective_rate`."""
     messages_per_session: Annotated[int, Field(ge=1)] = 100
     idle_seconds: DurationOrZero = 30.0
     session_seconds: Duration = 300.0
@@ -94,6 +101,21 @@ class RelaySettings(Section):
         """The port to connect to: as given, else 25, 587 or 465 by ``tls`` (RFC 8314)."""
         return _PORTS[self.tls] if self.port is None else self.port
 
+    @property
+    def effective_rate(self) -> Rate | None:
+        """The limit of its rate, with its burst: by default the recipients of one second."""
+        if self.rate is None:
+            return None
+        burst = self.burst or max(1, math.ceil(self.rate.count / self.rate.seconds))
+        return Rate(self.rate.count, float(self.rate.seconds), burst)
+
+    @property
+    def most_recipients(self) -> int:
+        """How many recipients one transaction has at the most: no burst is larger."""
+        rate = self.effective_rate
+        most = self.recipients_per_transaction
+        return most if rate is None else min(most, rate.burst)
+
     def read_secret(self, environ: Mapping[str, str] | None = None) -> str:
         """Return the password, or for xoauth2 the token, as it is now.
 
@@ -107,7 +129,7 @@ class RelaySettings(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        refuse([*self._transport_clashes(), *self._credential_clashes()])
+        refuse([*self._transport_clashes(), *self._credential_clashes(), *self._rate_clashes()])
         return self
 
     def _transport_clashes(self) -> Iterator[Clash]:
@@ -125,6 +147,10 @@ class RelaySettings(Section):
                 f"mail would cross the network readable: {self.host} is not this machine; set "
                 'tls = "starttls" or "implicit", or allow_plaintext = true if it is meant',
             )
+
+    def _rate_clashes(self) -> Iterator[Clash]:
+        if self.burst is not None and self.rate is None:
+            yield Clash(("burst",), "goes with rate, which is missing; add it, or remove burst")
 
     def _credential_clashes(self) -> Iterator[Clash]:
         files = self.password is not None, self.password_file is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from mailqueue.clock import Clock
 from mailqueue.mail.decision import Decision, decide
@@ -16,7 +17,7 @@ from mailqueue.mail.schedule import Backoff
 from mailqueue.mail.stage import Stage
 from mailqueue.outbox.lease import Lease, LeasedMessage
 from mailqueue.outbox.record import Result, Trial
-from mailqueue.smtp.pool import MayBegin, Pool
+from mailqueue.smtp.pool import Pool
 from mailqueue.smtp.session import SessionFacts
 from mailqueue.smtp.transaction import Transaction
 
@@ -35,6 +36,8 @@ class Terms:
 
 Settle = Callable[["Delivery", Sequence[Result]], "asyncio.Future[None]"]
 """Takes results to be recorded; whoever has taken them says so by `Delivery.is_written`."""
+MayBegin = Callable[[int], Awaitable[bool]]
+"""Whether a transaction with so many recipients, none of them counted before, may begin now."""
 MayWriteDot = Callable[[Sequence[Lease], OnDoubt], bool | Awaitable[bool]]
 """Whether the leases are still ours; where doubt is held, it is marked durably first, which is
 awaited."""
@@ -168,7 +171,9 @@ class Delivery:
         envelope = Envelope(self.message.sender, tuple([lease.address for lease in batch]))
         fresh = False
         while True:
-            session = await self.pool.borrow(fresh=fresh, may_begin=self.may_begin)
+            # Whoever begins anew, because a session was stale, has been counted.
+            may_begin = partial(self.may_begin, 0 if fresh else len(batch))
+            session = await self.pool.borrow(fresh=fresh, may_begin=may_begin)
             self._started_at = self.clock.now()
             if session is None:
                 return None

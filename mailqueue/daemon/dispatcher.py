@@ -175,7 +175,7 @@ class Dispatcher(Service):
         """Hand back what waits for a relay at which nothing may begin."""
         if (crew := self._crews.get(route)) is not None:
             crew.turn_away("the relay was paused or replaced meanwhile")
-        route.pool.send_away()
+        route.send_away()
 
     def _begin(self, haul: Haul) -> None:
         reach("after", "claim-commit")
@@ -221,7 +221,7 @@ class Dispatcher(Service):
             route.name,
             self._keeper.worker,
             self.routing.policy_of(opening.queue),
-            route.settings.recipients_per_transaction,
+            route.settings.most_recipients,
             is_stand_in=self.routing.relay_of(opening.queue) != route.name,
         )
         return partial(

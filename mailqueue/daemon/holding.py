@@ -21,6 +21,11 @@ class Tenure:
     lasts: float
     renewed: float
 
+    @property
+    def trusted(self) -> float:
+        """How long its holder relies on it: clocks of others are a little ahead."""
+        return 0.9 * self.lasts
+
     @classmethod
     def of(cls, lease: float, heartbeat: float, *, has_locks: bool) -> Tenure:
         """Return that of a daemon with these settings.
@@ -84,8 +89,10 @@ def is_news(asked: Share, had: Share | None, others: Sequence[Share], due_to_us:
     """Whether it must be written: others should know of it, or there is something to take."""
     if had is None:
         return True
-    differs = (asked.connections, asked.wanted) != (had.connections, had.wanted)
+    if (asked.connections, asked.spacing) != (had.connections, had.spacing):
+        return True
+    differs = asked.wanted != had.wanted
     if others and (differs or asked.granted < had.granted):
         return True
     free = shares.allowed((asked, *others)) - sum(other.granted for other in others)
-    return asked.connections != had.connections or min(due_to_us, free) > asked.granted
+    return min(due_to_us, free) > asked.granted

@@ -10,6 +10,7 @@ from mailqueue.config import Config, RelaySettings
 from mailqueue.daemon.breaker import Breaker
 from mailqueue.daemon.keeper import LeaseEnd
 from mailqueue.daemon.pulse import Pulse
+from mailqueue.daemon.ration import Ration
 from mailqueue.mail.schedule import Backoff
 from mailqueue.outbox.pauses import Pause
 from mailqueue.outbox.relays import RelayRow
@@ -48,6 +49,8 @@ class Route:
     is_default: bool = field(default=False, init=False)
     tenure: LeaseEnd | None = field(default=None, init=False)
     """How long our share of the relay's limits lasts; None: it is nobody else's."""
+    ration: Ration | None = field(default=None, init=False)
+    """What we may offer of its rate; None: as much as it takes."""
 
     @property
     def name(self) -> str:
@@ -97,7 +100,14 @@ class Route:
         """Return how many more messages may be claimed for it at ``now`` (epoch microseconds)."""
         if not self.wants_more:
             return 0
-        return self.breaker.room(self.under_way, self._most, now=now)
+        room = self.breaker.room(self.under_way, self._most, now=now)
+        return room if self.ration is None else min(room, self.ration.room)
+
+    def send_away(self) -> None:
+        """Let nobody wait any longer for a session, or for leave by the rate."""
+        self.pool.send_away()
+        if self.ration is not None:
+            self.ration.send_away()
 
     def answered(self, messages: int, *, now: float) -> None:
         """Note that it has answered; ``now`` in monotonic seconds."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from mailqueue.clock import Clock
+from mailqueue.clock import MICROSECONDS, Clock
 from mailqueue.daemon.accord import Accord, News
 from mailqueue.daemon.database import Database
 from mailqueue.daemon.dispatcher import Dispatcher
@@ -115,7 +115,7 @@ class Shares(Service):
         held = [one for one in self._holdings.values() if one.share is not None]
         if not held or now - self._renewed_at < self.tenure.renewed:
             return
-        end = LeaseEnd.after(self.tenure.lasts, self._clock)
+        end = LeaseEnd.after(self.tenure.trusted, self._clock)
         renew = partial(
             shares.renew, worker=self._worker, seconds=self.tenure.lasts, clock=self._clock
         )
@@ -188,9 +188,16 @@ class Shares(Service):
             await self._write(holding, asked, dead)
 
     def _asked(self, holding: Holding, wanted: int) -> Share:
-        connections = holding.route.settings.connections
+        settings = holding.route.settings
+        connections, rate = settings.connections, settings.effective_rate
+        spacing = None if rate is None else rate.spacing * MICROSECONDS
         return Share(
-            holding.name, self._worker, connections, min(wanted, connections), holding.needs
+            holding.name,
+            self._worker,
+            connections,
+            min(wanted, connections),
+            holding.needs,
+            spacing,
         )
 
     def _wanted(self, holding: Holding, due: Set[str]) -> int:
@@ -209,7 +216,7 @@ class Shares(Service):
         return route.settings.connections if has_due else route.under_way
 
     async def _write(self, holding: Holding, asked: Share, dead: Collection[str]) -> None:
-        end = LeaseEnd.after(self.tenure.lasts, self._clock)
+        end = LeaseEnd.after(self.tenure.trusted, self._clock)
         is_new = holding.share is None
 
         def settle(connection: Connection) -> Share:

@@ -24,6 +24,7 @@ from mailqueue.daemon.keeper import Keeper
 from mailqueue.daemon.listener import Listener
 from mailqueue.daemon.opening import reach
 from mailqueue.daemon.pauses import Pauses
+from mailqueue.daemon.rations import Rations
 from mailqueue.daemon.recorder import Recorder
 from mailqueue.daemon.routing import Routing
 from mailqueue.daemon.shares import Shares
@@ -59,6 +60,7 @@ class Parts:
     dispatcher: Dispatcher
     janitor: Janitor
     pauses: Pauses
+    rations: Rations
     shares: Shares
     herald: Herald
     notifier: Notifier
@@ -184,7 +186,8 @@ class Supervisor:
         if parts.listener is not None:
             parts.listener.heard = self._rung
             parts.listener.start()
-        others = (parts.shares, parts.janitor, parts.herald)
+        parts.rations.follow()
+        others = (parts.rations, parts.shares, parts.janitor, parts.herald)
         for part in (parts.pauses, parts.keeper, parts.dispatcher, *others):
             part.start()
         parts.notifier.ready()
@@ -269,7 +272,7 @@ class Supervisor:
         try:
             async with asyncio.timeout(EXTEND_SECONDS):
                 others = (parts.janitor, parts.herald, parts.keeper)
-                for part in (parts.pauses, parts.shares, *others):
+                for part in (parts.pauses, parts.rations, parts.shares, *others):
                     await part.stop()
                 await self._show_relays()
                 await parts.recorder.write(partial(workers.remove, worker=parts.worker))
@@ -287,7 +290,7 @@ class Supervisor:
         if parts.listener is not None:
             await parts.listener.stop()
         others = (parts.janitor, parts.herald, parts.keeper)
-        for part in (parts.recorder, parts.pauses, parts.shares, *others):
+        for part in (parts.recorder, parts.pauses, parts.rations, parts.shares, *others):
             await part.abort()
         # Now that all sessions are closed: others take what is given back.
         is_written = is_written and await parts.shares.leave()
@@ -330,6 +333,7 @@ class Supervisor:
         self._apply(loaded.config)
         for pool in retired:
             self._later(pool.close())
+        parts.rations.follow()
         self._later(parts.shares.look())
         parts.routing.begin(now=self._clock.now())
         for route in parts.routing.routes:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from mailqueue.errors import UnknownRelayError
+from mailqueue.outbox.allotment import Allotment, allotments
+from mailqueue.outbox.moment import present
 from mailqueue.outbox.queues import Queue, queues
 from mailqueue.outbox.relays import RelayRow, default_of, load
 from mailqueue.outbox.tables import DEFAULT_RELAY
@@ -17,7 +19,8 @@ from mailqueue.outbox.tables import DEFAULT_RELAY
 class RelayStanding:
     """One relay, with the mail for it: if it is the default one, also that which names none.
 
-    ``row`` is None where no daemon has written of it, ``is_known`` false where only mail names it.
+    ``row`` is None where no daemon has written of it, ``is_known`` false where only mail names it;
+    ``allotment`` is None where none has a share of its limits.
     """
 
     name: str
@@ -25,6 +28,7 @@ class RelayStanding:
     queue: Queue
     is_default: bool
     is_known: bool = True
+    allotment: Allotment | None = None
 
 
 def standings(
@@ -36,9 +40,15 @@ def standings(
     if default is not None and DEFAULT_RELAY in found and default != DEFAULT_RELAY:
         found[default] = found.get(default, Queue()) + found.pop(DEFAULT_RELAY)
     known = {*configured, *rows}
+    allotted = allotments(connection, now=present(connection))
     return [
         RelayStanding(
-            name, rows.get(name), found.get(name, Queue()), name == default, name in known
+            name,
+            rows.get(name),
+            found.get(name, Queue()),
+            name == default,
+            name in known,
+            allotted.get(name),
         )
         for name in sorted(known | found.keys())
     ]

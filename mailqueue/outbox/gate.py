@@ -41,6 +41,8 @@ class Hold(StrEnum):
     NO_DAEMON = "no-daemon"
     DISK_LOW = "disk-low"
     """The daemon claims nothing, so that results can still be written."""
+    RATE_USED_UP = "rate-used-up"
+    """The relay is offered as many recipients in a time as is configured, and no more."""
     SESSIONS_BUSY = "sessions-busy"
     """As much is under way to its relay as the daemon begins at once."""
     NEXT = "next"
@@ -78,7 +80,8 @@ class Way:
 
     ``row``: what the daemon wrote of that relay; ``is_configured`` is None where nobody can tell;
     ``stand_in``: the fallback that takes its mail while it is paused; ``under_way``: messages
-    leased for it; ``room``: how many may be, where that is known.
+    leased for it; ``room``: how many may be, where that is known; ``rate``: that of the relay as it
+    is written, and ``rate_free_at`` when it lets the next recipient go.
     """
 
     row: RelayRow | None = None
@@ -86,6 +89,8 @@ class Way:
     stand_in: str | None = None
     under_way: int = 0
     room: int | None = None
+    rate: str | None = None
+    rate_free_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,12 @@ def _disk(_standing: Standing, _way: Way, house: House) -> Gate | None:
     return Gate(Hold.DISK_LOW) if house.disk_is_low else None
 
 
+def _rate(_standing: Standing, way: Way, house: House) -> Gate | None:
+    if way.rate is None or way.rate_free_at is None or way.rate_free_at <= house.now:
+        return None
+    return Gate(Hold.RATE_USED_UP, way.rate_free_at)
+
+
 def _sessions(_standing: Standing, way: Way, _house: House) -> Gate | None:
     is_full = way.room is not None and way.under_way >= way.room
     return Gate(Hold.SESSIONS_BUSY) if is_full else None
@@ -178,5 +189,6 @@ _IN_ORDER: Final[tuple[Callable[[Standing, Way, House], Gate | None], ...]] = (
     _breaker,
     _daemon,
     _disk,
+    _rate,
     _sessions,
 )

@@ -198,7 +198,8 @@ class Pool:
         if not self._is_full:
             self._opening += 1
             return _NEW
-        return None if fresh else self._shared()
+        # Whoever always has another behind him would never end.
+        return None if fresh or self._taken > self.limit else self._shared()
 
     @property
     def _owes_a_turn(self) -> bool:

@@ -141,3 +141,60 @@ def test_waiting_mail_names_the_pause(invoke: Invoke, config: Path, engine: Engi
     assert f"{who}; `mailqueue resume bulk` lets it go on" in told
     invoke("resume", "bulk", "--config", config)
     assert "paused" not in invoke("show", 1, "--config", config).stdout
+
+
+def share(engine: Engine, worker: str, granted: int, *, connections: int = 8) -> None:
+    """Let a daemon have a share of the relay main, whose rate is 14/s and used up."""
+    now = SystemClock().now()
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO mailqueue_shares VALUES ('main', ?, ?, ?, 0, ?, ?)",
+            (worker, connections, 1_000_000 / 14, granted, now + 60_000_000),
+        )
+        connection.exec_driver_sql(
+            "INSERT OR REPLACE INTO mailqueue_limits VALUES ('main', ?, NULL)", (now + 60_000_000,)
+        )
+
+
+def test_what_several_daemons_have_of_a_relay(invoke: Invoke, config: Path, engine: Engine) -> None:
+    """Who has how many connections, which limit holds where they differ, and the rate."""
+    share(engine, "a", 2, connections=20)
+    share(engine, "b", 6)
+    shown = invoke("relays", "--config", config).stdout
+    assert (
+        "8 connections at most, of which 2 daemons have 6 and 2; "
+        "they are configured with 8 and 20, and the smallest holds"
+    ) in shown
+    assert "rate 14/s, counted in recipients, all of it used just now" in shown
+    told = [
+        json.loads(line)
+        for line in invoke("relays", "--json", "--config", config).stdout.splitlines()
+    ]
+    (main,) = (one for one in told if one["relay"] == "main")
+    assert (main["connections"], main["granted"], main["rate"]) == (8, [6, 2], "14/s")
+    assert main["rate_free_at"] is not None
+
+
+def test_doctor_warns_where_daemons_differ(invoke: Invoke, config: Path, engine: Engine) -> None:
+    """One that has more configured than another is bound by that, and may not know why."""
+    share(engine, "a", 2, connections=20)
+    share(engine, "b", 6)
+    found = invoke("doctor", "--offline", "--config", config).stdout
+    assert "different connections for relay main: 8, 20; 8 holds for all of them" in found
+
+
+def test_explain_names_the_rate(invoke: Invoke, config: Path, engine: Engine) -> None:
+    """Mail that is due waits for it, and for nothing else."""
+    share(engine, "a", 8)
+    now = SystemClock().now()
+    with engine.begin() as connection:
+        add_message(connection, recipient={"due_at": now, "lifetime_from": now})
+        connection.exec_driver_sql(
+            "INSERT INTO mailqueue_workers VALUES ('a', 'here', 1, '0', ?, ?)", (now, now)
+        )
+    told = invoke("explain", "1", "--json", "--config", config)
+    (one,) = map(json.loads, told.stdout.splitlines())
+    assert one["gate"] == "rate-used-up"
+    assert one["gates"][0]["text"] == (
+        "the rate of its relay, 14/s, is used up by other mail just now"
+    )

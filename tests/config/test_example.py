@@ -109,6 +109,6 @@ def test_the_description_shows_every_key_in_force(tmp_path: Path) -> None:
     shown = {find_key(path) for path in leaves(tomllib.loads(describe(config)))}
     without_value = {
         "ca_file", "tls_server_name", "username", "password", "password_file", "local_hostname",
-        "source_address",
+        "source_address", "rate", "burst",
     }  # fmt: skip
     assert {key.path[-1] for key in set(known_keys()) - shown} == without_value

@@ -350,3 +350,70 @@ async def test_who_waits_can_be_sent_away(make_pool: MakePool) -> None:
             assert await asyncio.gather(*tasks) == [None] * 3
     assert session.is_connected
     pool.give_back(session)
+
+
+async def test_a_smaller_limit_ends_what_is_idle_now_and_the_rest_as_it_comes_back(
+    make_pool: MakePool, relay: ScriptedRelay
+) -> None:
+    """Nobody is interrupted; until they are closed all of them count as connected."""
+    pool = make_pool(connections=3)
+    one, two, three = [await borrowed(pool) for _ in range(3)]
+    pool.give_back(three)
+    pool.resize(1)
+    assert (pool.idle, pool.connected) == (0, 3)
+    await relay.saw("QUIT", 1)
+    pool.give_back(two)
+    await relay.saw("QUIT", 2)
+    await relay.until(lambda: len(relay.sessions) == 1)
+    pool.give_back(one)
+    async with asyncio.timeout(PATIENCE):
+        while pool.connected > 1:  # noqa: ASYNC110 - the last goodbye is heard at any time
+            await asyncio.sleep(0)
+    assert pool.idle == 1
+    assert await borrowed(pool) is one
+    pool.give_back(one)
+
+
+async def test_nobody_stands_behind_another_while_there_are_too_many(
+    make_pool: MakePool, relay: ScriptedRelay
+) -> None:
+    """A session that always has another message behind the one under way would never end."""
+    pool = make_pool(connections=2)
+    one, two = await borrowed(pool), await borrowed(pool)
+    pool.resize(1)
+    [last] = await waiting(pool)
+    pool.give_back(one)
+    assert await last is two
+    for _ in range(2):
+        pool.give_back(two)
+    await relay.saw("QUIT")
+
+
+async def test_a_larger_limit_serves_who_waits(make_pool: MakePool) -> None:
+    """With no place at all everybody waits, and goes on when there is one."""
+    pool = make_pool(connections=2)
+    pool.resize(0)
+    first, second = await waiting(pool, 2)
+    pool.resize(2)
+    one, two = await first, await second
+    assert one is not two
+    pool.give_back(one)
+    pool.give_back(two)
+
+
+async def test_a_session_that_says_goodbye_counts_for_a_moment(
+    make_pool: MakePool, script: Script, relay: ScriptedRelay
+) -> None:
+    """The relay never sees one too many; one that does not answer QUIT holds nobody up for long."""
+    script.on("QUIT").silence()
+    pool = make_pool(connections=1, messages_per_session=1, timeouts={"quit": 5})
+    used = await borrowed(pool)
+    await findings_of(used)
+    pool.give_back(used)
+    [after] = await waiting(pool)
+    session = await after
+    assert session is not used
+    assert pool.connected == 2
+    session.abort()
+    pool.give_back(session)
+    pool.abort()

@@ -16,8 +16,10 @@ from mailqueue.cli.doctor.finding import Finding, warning, well, wrong
 from mailqueue.cli.output import duration
 from mailqueue.errors import MailqueueError
 from mailqueue.outbox import schema
+from mailqueue.outbox.allotment import allotments
 from mailqueue.outbox.engine import write_engine
 from mailqueue.outbox.faults import translating
+from mailqueue.outbox.moment import present
 from mailqueue.outbox.pulse import Life, Pulse, beating, pulses
 from mailqueue.outbox.reap import live_relays
 from mailqueue.outbox.tables import DEFAULT_RELAY
@@ -36,6 +38,7 @@ def examined(access: Access, path: Path | None) -> Iterator[Finding]:
             yield well("tables", f"version {schema.HEAD}")
             yield from _file(connection)
             yield from _daemons(connection, access)
+            yield from _limits(connection)
             yield from _strangers(connection, access)
         if path is not None:
             yield _told(access)
@@ -119,6 +122,18 @@ def _daemon(pulse: Pulse) -> Finding:
         case Life.STALLED:
             return warning("daemon", f"{said}, {heard}: it has stalled or ended", "see its log")
     return warning("daemon", f"{said} has died", "a daemon that starts settles what it left")
+
+
+def _limits(connection: Connection) -> Iterator[Finding]:
+    for name, found in sorted(allotments(connection, now=present(connection)).items()):
+        if len(set(found.configured)) > 1:
+            numbers = ", ".join(map(str, sorted(set(found.configured))))
+            yield warning(
+                "limits",
+                f"the daemons are configured with different connections for relay {name}: "
+                f"{numbers}; {found.connections} holds for all of them together",
+                f"give [relays.{name}] the same connections everywhere",
+            )
 
 
 def _strangers(connection: Connection, access: Access) -> Iterator[Finding]:
