@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from mailqueue.errors import OutboxError, OutboxReadOnlyError
 from mailqueue.outbox.location import POOL_MODE, database_path, parse_url
 from mailqueue.outbox.recipe import Recipe, install
-from mailqueue.outbox.session import arguments
+from mailqueue.outbox.session import arguments, limit
 
 BUSY_TIMEOUT = 10.0
 """Seconds that a transaction waits for another writer."""
@@ -52,6 +52,7 @@ def write_engine(url: str | URL, *, busy_timeout: float = BUSY_TIMEOUT) -> Engin
     """
     engine = create_engine(_driver_url(url, "pysqlite"), **_writing(url, busy_timeout))
     install(engine, Recipe.writing(busy_timeout))
+    limit(engine, busy_timeout=busy_timeout)
     return engine
 
 
@@ -59,6 +60,7 @@ def read_engine(url: str | URL, *, busy_timeout: float = BUSY_TIMEOUT) -> Engine
     """Return an engine that cannot write and waits for no writer; raises like `write_engine`."""
     engine = create_engine(_driver_url(url, "pysqlite"), **_reading(url, busy_timeout))
     install(engine, Recipe.reading(busy_timeout))
+    limit(engine, busy_timeout=busy_timeout)
     return engine
 
 
@@ -66,6 +68,7 @@ def async_write_engine(url: str | URL, *, busy_timeout: float = BUSY_TIMEOUT) ->
     """Return the asynchronous twin of `write_engine`."""
     engine = create_async_engine(_driver_url(url, "aiosqlite"), **_writing(url, busy_timeout))
     install(engine.sync_engine, Recipe.writing(busy_timeout))
+    limit(engine.sync_engine, busy_timeout=busy_timeout)
     return engine
 
 
@@ -73,6 +76,7 @@ def async_read_engine(url: str | URL, *, busy_timeout: float = BUSY_TIMEOUT) -> 
     """Return the asynchronous twin of `read_engine`."""
     engine = create_async_engine(_driver_url(url, "aiosqlite"), **_reading(url, busy_timeout))
     install(engine.sync_engine, Recipe.reading(busy_timeout))
+    limit(engine.sync_engine, busy_timeout=busy_timeout)
     return engine
 
 
@@ -130,8 +134,8 @@ def _driver_url(url: str | URL, driver: str) -> URL:
 def _require_psycopg() -> None:
     if find_spec("psycopg") is None:
         raise OutboxError(
-            "PostgreSQL needs the extra: pip install 'mailqueue[postgres]'; it is not finished in "
-            "this version, so use a SQLite file: sqlite:////absolute/outbox.db"
+            "PostgreSQL needs a driver that is not installed here: pip install "
+            "'mailqueue[postgres]'"
         )
 
 

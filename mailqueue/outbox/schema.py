@@ -23,6 +23,7 @@ from mailqueue.errors import SchemaMissingError, SchemaOutdatedError, SchemaTooN
 from mailqueue.outbox import fence, views
 from mailqueue.outbox.engine import create_file
 from mailqueue.outbox.location import database_path, describe
+from mailqueue.outbox.session import take_time
 from mailqueue.outbox.tables import PREFIX, metadata
 
 HEAD: Final = "0003"
@@ -77,6 +78,7 @@ def upgrade(engine: Engine) -> None:
     config.set_main_option("script_location", str(migrations()).replace("%", "%%"))
     _create_file(engine)
     with engine.begin() as connection:
+        take_time(connection)
         _wait_for_turn(connection)
         _refuse_newer(current(connection) or "", describe(engine.url))
         # SQLite alters a table by making it anew, without the triggers on it.
@@ -117,7 +119,11 @@ def _create_file(engine: Engine) -> None:
 def _wait_for_turn(connection: Connection) -> None:
     # SQLite's write lock does this by itself.
     if connection.dialect.name == "postgresql":
+        # However long the one before takes. What it alters is waited for no longer than usual.
+        usual = connection.scalar(select(func.current_setting("lock_timeout")))
+        connection.execute(select(func.set_config("lock_timeout", "0", True)))
         connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(VERSION_TABLE))))
+        connection.execute(select(func.set_config("lock_timeout", usual, True)))
 
 
 def _refuse_newer(found: str, where: str) -> None:

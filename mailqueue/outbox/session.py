@@ -1,10 +1,10 @@
-"""How a connection to PostgreSQL is asked for, so that a server which is gone is noticed."""
+"""How a connection to PostgreSQL is asked for and what it is told: nothing waits for ever."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection, Engine, event, text
 
 from mailqueue.outbox.location import is_pooled
 
@@ -30,3 +30,39 @@ def arguments(url: URL, *, name: str = "mailqueue") -> dict[str, Any]:
         # What is prepared in a session is not there in the next transaction's, or is another's.
         wanted["prepare_threshold"] = None
     return {key: value for key, value in wanted.items() if key not in url.query}
+
+
+STATEMENT_SECONDS: Final = 30.0
+"""How long a statement may take, besides what it may wait for others."""
+IDLE_SECONDS: Final = 60.0
+"""How long a transaction may stand still. A process that is stopped in one holds up vacuum."""
+
+
+def limit(engine: Engine, *, busy_timeout: float) -> None:
+    """Tell each connection of an engine of ours how long it may wait, and that commits are kept.
+
+    ``busy_timeout`` in seconds: the wait for what others have locked. Behind PgBouncer in
+    transaction mode settings of a session do not stay with it: there the role is to have them.
+    """
+    if engine.dialect.name != "postgresql":
+        return
+    milliseconds = {
+        "lock_timeout": max(1, round(1000 * busy_timeout)),  # 0 would be no limit
+        "statement_timeout": round(1000 * (busy_timeout + STATEMENT_SECONDS)),
+        "idle_in_transaction_session_timeout": round(1000 * IDLE_SECONDS),
+    }
+    told = "; ".join(f"SET {name} = {value}" for name, value in milliseconds.items())
+    # One answer for all: sent as plain text, several statements are one round trip.
+    told += "; SET synchronous_commit = on; COMMIT"
+
+    def tell(connection: Any, _record: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(told)
+
+    event.listen(engine, "connect", tell)
+
+
+def take_time(connection: Connection) -> None:
+    """Let the statements of this transaction take as long as they need: a migration, a check."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL statement_timeout = 0"))

@@ -7,7 +7,7 @@ from typing import Any
 
 from mailqueue.mail.priority import Priority
 from mailqueue.testing import Cue, Script, ScriptedRelay
-from tests.support.daemon import OutboxFile, until
+from tests.support.daemon import PlainOutbox, until
 
 BEFORE = ("before1@example.net", "before2@example.net")
 AFTER = ("after1@example.net", "after2@example.net")
@@ -21,7 +21,7 @@ class Halfway:
     All sessions are taken by them. Those to LATER wait, some of them claimed already.
     """
 
-    def __init__(self, outbox: OutboxFile, script: Script, relay: ScriptedRelay) -> None:
+    def __init__(self, outbox: PlainOutbox, script: Script, relay: ScriptedRelay) -> None:
         self.go_on = asyncio.Event()
         self._outbox = outbox
         self._script = script

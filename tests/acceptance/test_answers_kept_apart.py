@@ -14,14 +14,14 @@ from mailqueue import events
 from mailqueue.mail.doubt import OnDoubt
 from mailqueue.testing import Script, ScriptedRelay
 from tests.acceptance.plays import ANN, BOB, CEE
-from tests.support.daemon import OutboxFile, PassingClock, leading_to, running
+from tests.support.daemon import PassingClock, PlainOutbox, leading_to, running
 
 BACKOFF = 300.0
 """The first pause after a deferral, by default."""
 
 
 async def test_a_refused_recipient_stays_failed_where_the_dot_is_deferred(
-    outbox: OutboxFile, clock: PassingClock, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, clock: PassingClock, script: Script, relay: ScriptedRelay
 ) -> None:
     """550 to one RCPT and 451 to the dot: the first has failed for good, the others wait."""
     script.on("RCPT", address=BOB).reply("550 5.1.1 no such user")
@@ -37,7 +37,7 @@ async def test_a_refused_recipient_stays_failed_where_the_dot_is_deferred(
 
 
 async def test_a_deferred_recipient_stays_deferred_where_the_dot_is_refused(
-    outbox: OutboxFile, clock: PassingClock, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, clock: PassingClock, script: Script, relay: ScriptedRelay
 ) -> None:
     """450 to one RCPT and 554 to the dot: the others have failed, and this one is tried again."""
     script.on("RCPT", address=BOB).times(1).reply("450 4.2.1 greylisted")
@@ -55,7 +55,7 @@ async def test_a_deferred_recipient_stays_deferred_where_the_dot_is_refused(
 
 
 async def test_those_who_were_accepted_are_not_sent_to_again(
-    outbox: OutboxFile, clock: PassingClock, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, clock: PassingClock, script: Script, relay: ScriptedRelay
 ) -> None:
     """Whoever got 250 is done, though somebody else on the message was deferred."""
     script.on("RCPT", address=BOB).times(1).reply("450 4.2.1 greylisted")
@@ -70,7 +70,7 @@ async def test_those_who_were_accepted_are_not_sent_to_again(
 
 @pytest.mark.parametrize("code", [251, 252])
 async def test_every_2xx_to_rcpt_is_an_acceptance(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay, code: int
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay, code: int
 ) -> None:
     """Where all recipients get 251 or 252 the mail is handed over, and not dropped."""
     script.on("RCPT").reply(f"{code} will try")
@@ -83,7 +83,7 @@ async def test_every_2xx_to_rcpt_is_an_acceptance(
 
 @pytest.mark.parametrize("reply", ["250 ok", "251 ok", "354"])
 async def test_only_a_354_lets_the_content_go_and_only_the_dot_delivers(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay, reply: str
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay, reply: str
 ) -> None:
     """A 2xx to DATA is no delivery: nothing was sent, so the mail waits."""
     script.on("DATA").reply(reply)
@@ -96,7 +96,7 @@ async def test_only_a_354_lets_the_content_go_and_only_the_dot_delivers(
 
 
 async def test_where_all_are_refused_nothing_is_sent_and_each_keeps_its_reply(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """The refusal of DATA is a consequence; no reply is applied to anybody else."""
     script.on("RCPT", address=ANN).reply("550 5.1.1 unknown")
@@ -121,7 +121,7 @@ async def test_where_all_are_refused_nothing_is_sent_and_each_keeps_its_reply(
 
 @pytest.mark.parametrize("reply", ["451 no", "500 what", "503 not now"])
 async def test_a_refused_rset_costs_the_session_and_not_the_next_mail(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay, reply: str
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay, reply: str
 ) -> None:
     """The mail whose turn it is goes through another session at once, uncharged."""
     script.on("RCPT", address=ANN).reply("550 5.1.1 unknown")
@@ -139,7 +139,7 @@ async def test_a_refused_rset_costs_the_session_and_not_the_next_mail(
 
 @pytest.mark.parametrize("manner", ["421 unasked", "421 to MAIL", "503 to MAIL", "close"])
 async def test_a_session_that_was_ended_while_idle_is_not_charged_to_the_next_mail(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay, manner: str
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay, manner: str
 ) -> None:
     """A stale session says nothing of the mail that finds it so: it goes at once by another."""
     keys = leading_to(relay, connections=1)
@@ -165,7 +165,7 @@ async def test_a_session_that_was_ended_while_idle_is_not_charged_to_the_next_ma
 
 
 async def test_a_reply_left_over_from_one_mail_does_not_decide_another(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """A second reply to the first mail's dot is not taken for the answer to the next MAIL."""
     release = asyncio.Event()
@@ -184,7 +184,7 @@ async def test_a_reply_left_over_from_one_mail_does_not_decide_another(
 
 @pytest.mark.parametrize("on_doubt", OnDoubt)
 async def test_a_reset_after_the_dot_is_recorded_as_doubt_before_anything_else(
-    outbox: OutboxFile,
+    outbox: PlainOutbox,
     clock: PassingClock,
     script: Script,
     relay: ScriptedRelay,

@@ -10,12 +10,12 @@ from mailqueue.outbox.fence import Fence, Phase, put_up, take_away
 from mailqueue.testing import Script, ScriptedRelay
 from tests.acceptance.halfway import AFTER, BEFORE, CONNECTIONS, LATER, Halfway
 from tests.acceptance.plays import ANN
-from tests.support.daemon import OutboxFile, leading_to, running
+from tests.support.daemon import PlainOutbox, leading_to, running
 
 PLACE = "postgresql+psycopg://db.example.org/mail"
 
 
-def _put_up(outbox: OutboxFile, phase: Phase = Phase.DRAINING) -> Engine:
+def _put_up(outbox: PlainOutbox, phase: Phase = Phase.DRAINING) -> Engine:
     engine = write_engine(outbox.url)
     with engine.begin() as connection:
         put_up(connection, Fence("c1", phase, PLACE, 1), patience=5)
@@ -23,7 +23,7 @@ def _put_up(outbox: OutboxFile, phase: Phase = Phase.DRAINING) -> Engine:
 
 
 async def test_a_fence_is_obeyed_by_letting_go_of_all_that_is_before_its_dot(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """Nothing is claimed, written dots get their reply, the rest goes back uncharged, and when the
     fence is gone everything is sent once.
@@ -51,7 +51,7 @@ async def test_a_fence_is_obeyed_by_letting_go_of_all_that_is_before_its_dot(
 
 
 async def test_a_daemon_that_starts_behind_a_fence_waits_for_its_end(
-    outbox: OutboxFile, relay: ScriptedRelay
+    outbox: PlainOutbox, relay: ScriptedRelay
 ) -> None:
     """It claims nothing, expires and prunes nothing, and sends as soon as it may."""
     outbox.put(ANN)

@@ -11,13 +11,14 @@ from mailqueue.mail.doubt import OnDoubt
 from mailqueue.testing import Script, ScriptedRelay
 from tests.acceptance.halfway import AFTER, BEFORE, CONNECTIONS, LATER, Halfway
 from tests.acceptance.invariants import assert_doubts_cover_duplicates
-from tests.support.daemon import OutboxFile, leading_to, process, running
+from tests.support.daemon import PlainOutbox, leading_to, process, running
 
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.backend("sqlite")
 async def test_whatever_a_killed_daemon_had_leased_is_in_doubt_at_once(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """The lock of a dead worker is free: its leases are settled at the next start.
 
@@ -47,8 +48,9 @@ async def test_whatever_a_killed_daemon_had_leased_is_in_doubt_at_once(
     assert_doubts_cover_duplicates(outbox, relay)
 
 
+@pytest.mark.backend("sqlite")
 async def test_where_doubt_is_held_only_an_announced_dot_is_in_doubt(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """A kill before the dot is no doubt: those go back uncharged, and are sent at once."""
     halfway = Halfway(outbox, script, relay)

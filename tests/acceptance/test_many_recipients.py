@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from mailqueue.testing import Cue, Script, ScriptedRelay
-from tests.support.daemon import OutboxFile, leading_to, running
+from tests.support.daemon import PlainOutbox, leading_to, running
 
 
 def _addresses(count: int) -> tuple[str, ...]:
@@ -15,7 +15,7 @@ def _addresses(count: int) -> tuple[str, ...]:
 
 
 async def test_more_than_a_hundred_recipients_are_split_into_transactions(
-    outbox: OutboxFile, relay: ScriptedRelay
+    outbox: PlainOutbox, relay: ScriptedRelay
 ) -> None:
     """RFC 5321 section 4.5.3.1.8: a relay need not take more than 100 in one transaction."""
     outbox.put(*_addresses(250))
@@ -30,7 +30,7 @@ async def test_more_than_a_hundred_recipients_are_split_into_transactions(
     "reply", ["452 4.5.3 too many recipients", "452 enough", "552 too many recipients"]
 )
 async def test_those_who_are_too_many_go_in_the_next_transaction_at_once(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay, reply: str
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay, reply: str
 ) -> None:
     """Of 150 the relay takes 100: the rest follow at once, and nobody is charged for it."""
 
@@ -48,7 +48,7 @@ async def test_those_who_are_too_many_go_in_the_next_transaction_at_once(
 
 
 async def test_a_refusal_in_one_transaction_does_not_reach_the_others(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """Each transaction of a message has its own final dot, and its own fate."""
     script.on(".", transaction=2).reply("554 5.7.1 no more of this")
@@ -58,7 +58,7 @@ async def test_a_refusal_in_one_transaction_does_not_reach_the_others(
 
 
 async def test_large_messages_use_as_many_sessions_as_small_ones(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """Many recipients on one message do not keep other messages from the free sessions."""
     go_on = asyncio.Event()

@@ -8,7 +8,7 @@ import pytest
 
 from mailqueue.daemon import dispatcher, routing
 from mailqueue.testing import Cue, Script, ScriptedRelay
-from tests.support.daemon import OutboxFile, leading_to, running
+from tests.support.daemon import PlainOutbox, leading_to, running
 
 MAILS = 3000
 DRAINED = 400
@@ -19,7 +19,7 @@ _BODY = b"Subject: long\r\n\r\n" + b"x" * 70 + b"\r\n"
 
 
 async def test_no_more_is_claimed_than_can_be_sent_soon(
-    outbox: OutboxFile,
+    outbox: PlainOutbox,
     script: Script,
     relay: ScriptedRelay,
     monkeypatch: pytest.MonkeyPatch,
@@ -52,7 +52,7 @@ async def test_no_more_is_claimed_than_can_be_sent_soon(
 
 
 async def test_the_content_in_flight_is_bounded_whatever_the_number_of_sessions(
-    outbox: OutboxFile,
+    outbox: PlainOutbox,
     script: Script,
     relay: ScriptedRelay,
     monkeypatch: pytest.MonkeyPatch,
@@ -78,7 +78,7 @@ async def test_the_content_in_flight_is_bounded_whatever_the_number_of_sessions(
 
 
 async def test_a_mail_larger_than_the_bound_is_sent_too(
-    outbox: OutboxFile, relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch
+    outbox: PlainOutbox, relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One message is taken however large it is: it would wait for ever otherwise."""
     monkeypatch.setattr(dispatcher, "OCTETS_IN_FLIGHT", OCTETS)

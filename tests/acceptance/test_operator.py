@@ -12,7 +12,7 @@ from mailqueue.operate import Filter, Operator
 from mailqueue.testing import Script, ScriptedRelay
 from mailqueue.testing.fixtures import StartRelay
 from tests.acceptance.plays import ANN, BOB, CEE, says
-from tests.support.daemon import OutboxFile, PassingClock, leading_to, process, running, until
+from tests.support.daemon import PassingClock, PlainOutbox, leading_to, process, running, until
 
 SECOND = 1.0
 SLOW = {"poll": 60, "poll_max": 60}
@@ -21,7 +21,7 @@ SLOW = {"poll": 60, "poll_max": 60}
 
 @pytest.mark.slow
 async def test_a_daemon_obeys_a_pause_and_its_end_within_a_second(
-    outbox: OutboxFile, relay: ScriptedRelay
+    outbox: PlainOutbox, relay: ScriptedRelay
 ) -> None:
     """From the commit of the pause on mail waits, and from its end on it goes."""
     operator = Operator(outbox.url)
@@ -42,7 +42,7 @@ async def test_a_daemon_obeys_a_pause_and_its_end_within_a_second(
 
 
 @pytest.mark.slow
-async def test_a_pause_outlives_the_daemon(outbox: OutboxFile, relay: ScriptedRelay) -> None:
+async def test_a_pause_outlives_the_daemon(outbox: PlainOutbox, relay: ScriptedRelay) -> None:
     """Decided while none runs, and kept by one that starts: the first mail waits already."""
     with Operator(outbox.url, relays=["main"]) as operator:
         operator.pause("main")
@@ -60,7 +60,7 @@ async def test_a_pause_outlives_the_daemon(outbox: OutboxFile, relay: ScriptedRe
 @pytest.mark.parametrize("pipelining", [True, False])
 @pytest.mark.parametrize("stage", ["DATA", "."])
 async def test_what_is_under_way_finishes_and_nothing_else_begins(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay, stage: str, pipelining: bool
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay, stage: str, pipelining: bool
 ) -> None:
     """Who has the connection is answered; who was next, also in line behind it on the same one,
     goes back, and is not charged.
@@ -87,7 +87,7 @@ async def test_what_is_under_way_finishes_and_nothing_else_begins(
 
 
 async def test_a_session_that_was_being_opened_carries_nothing_after_a_pause(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """The pause came before MAIL, so no MAIL comes; and no trouble is seen in it."""
     go_on = asyncio.Event()
@@ -110,7 +110,7 @@ async def test_a_session_that_was_being_opened_carries_nothing_after_a_pause(
 
 
 async def test_a_pause_ends_by_itself(
-    outbox: OutboxFile, clock: PassingClock, relay: ScriptedRelay
+    outbox: PlainOutbox, clock: PassingClock, relay: ScriptedRelay
 ) -> None:
     """At the end that it was given mail goes again, and the log has both."""
     with Operator(outbox.url, clock=clock, relays=["main"]) as operator:
@@ -125,7 +125,7 @@ async def test_a_pause_ends_by_itself(
 
 
 async def test_a_pause_and_the_breaker_are_two_things(
-    outbox: OutboxFile, clock: PassingClock, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, clock: PassingClock, script: Script, relay: ScriptedRelay
 ) -> None:
     """Trouble before it and probes after it are the breaker's; the pause itself sends no probe."""
     says("421 4.3.2 busy")(script.on("CONNECT").times(1))
@@ -146,7 +146,7 @@ async def test_a_pause_and_the_breaker_are_two_things(
 
 
 async def test_the_fallback_does_not_take_what_a_person_paused(
-    outbox: OutboxFile, relay: ScriptedRelay, start_relay: StartRelay
+    outbox: PlainOutbox, relay: ScriptedRelay, start_relay: StartRelay
 ) -> None:
     """A fallback stands in for a relay in trouble, and not for one that shall rest."""
     spare = await start_relay(ScriptedRelay())
@@ -165,7 +165,7 @@ async def test_the_fallback_does_not_take_what_a_person_paused(
 
 @pytest.mark.slow
 async def test_a_daemon_keeps_sending_while_very_many_are_held(
-    outbox: OutboxFile, relay: ScriptedRelay, start_relay: StartRelay
+    outbox: PlainOutbox, relay: ScriptedRelay, start_relay: StartRelay
 ) -> None:
     """Twenty thousand are held in short transactions; in between, others' mail goes."""
     count = 20_000

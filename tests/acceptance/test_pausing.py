@@ -8,14 +8,14 @@ from mailqueue import events
 from mailqueue.testing import Cue, Script, ScriptedRelay
 from mailqueue.testing.fixtures import StartRelay
 from tests.acceptance.plays import ANN, BOB, CEE
-from tests.support.daemon import OutboxFile, PassingClock, leading_to, running
+from tests.support.daemon import PassingClock, PlainOutbox, leading_to, running
 
 PAUSE = 30.0
 """The first pause of a breaker, by default."""
 
 
 async def test_a_fallback_stands_in_while_the_relay_is_paused_and_no_longer(
-    outbox: OutboxFile,
+    outbox: PlainOutbox,
     clock: PassingClock,
     script: Script,
     relay: ScriptedRelay,
@@ -44,7 +44,7 @@ async def test_a_fallback_stands_in_while_the_relay_is_paused_and_no_longer(
 
 
 async def test_mail_stays_with_its_own_relay_while_that_is_well(
-    outbox: OutboxFile, relay: ScriptedRelay, start_relay: StartRelay
+    outbox: PlainOutbox, relay: ScriptedRelay, start_relay: StartRelay
 ) -> None:
     """Mail goes to the relay that it names, or to the default; a fallback gets none of it."""
     other = await start_relay(ScriptedRelay())
@@ -59,7 +59,7 @@ async def test_mail_stays_with_its_own_relay_while_that_is_well(
 
 
 async def test_one_message_alone_probes_a_paused_relay(
-    outbox: OutboxFile, clock: PassingClock, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, clock: PassingClock, script: Script, relay: ScriptedRelay
 ) -> None:
     """While the probe is under way no other connection is made, however much mail waits."""
     script.on("CONNECT").times(1).reply("421 4.3.2 busy")
@@ -81,7 +81,7 @@ async def test_one_message_alone_probes_a_paused_relay(
 
 
 async def test_a_probe_that_tells_nothing_is_followed_by_another_at_once(
-    outbox: OutboxFile, clock: PassingClock, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, clock: PassingClock, script: Script, relay: ScriptedRelay
 ) -> None:
     """A damaged mail cannot probe; nobody waits for replies that are still out since before."""
     go_on = asyncio.Event()
@@ -102,7 +102,7 @@ async def test_a_probe_that_tells_nothing_is_followed_by_another_at_once(
 
 
 async def test_a_failed_probe_doubles_the_pause(
-    outbox: OutboxFile, clock: PassingClock, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, clock: PassingClock, script: Script, relay: ScriptedRelay
 ) -> None:
     """30, 60, 120 seconds, and at most the maximum; each is on record with its next probe."""
     script.on("CONNECT").reply("554 5.7.1 not you")
@@ -120,7 +120,7 @@ async def test_a_failed_probe_doubles_the_pause(
 
 
 async def test_the_backlog_comes_back_step_by_step(
-    outbox: OutboxFile, clock: PassingClock, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, clock: PassingClock, script: Script, relay: ScriptedRelay
 ) -> None:
     """After a pause one mail goes, and then the more the more were taken: never all at once."""
     at_once: list[int] = []
@@ -143,7 +143,7 @@ async def test_the_backlog_comes_back_step_by_step(
 
 
 async def test_the_next_daemon_knows_that_the_relay_is_paused_and_why(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """A restart forgets neither the pause nor its reason, and probes once at once."""
     script.on("CONNECT").reply("554 5.7.1 not you")
@@ -163,7 +163,7 @@ async def test_the_next_daemon_knows_that_the_relay_is_paused_and_why(
 
 
 async def test_sessions_that_break_one_after_the_other_pause_the_relay(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """Each is charged to its own mail; after five in a row the rest of the mail is spared."""
     script.on("RCPT").close()
@@ -176,7 +176,7 @@ async def test_sessions_that_break_one_after_the_other_pause_the_relay(
 
 
 async def test_mail_for_a_relay_that_is_not_configured_waits_and_is_reported(
-    outbox: OutboxFile, clock: PassingClock, relay: ScriptedRelay
+    outbox: PlainOutbox, clock: PassingClock, relay: ScriptedRelay
 ) -> None:
     """It keeps nobody else from being sent, and the log says what is missing."""
     outbox.put(ANN, relay="bulk")

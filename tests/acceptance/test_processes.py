@@ -11,7 +11,7 @@ import pytest
 from mailqueue.testing import Script, ScriptedRelay
 from tests.support.daemon import (
     DaemonProcess,
-    OutboxFile,
+    PlainOutbox,
     leading_to,
     process,
     settings_for,
@@ -34,18 +34,18 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def put(outbox: OutboxFile, count: int) -> None:
+def put(outbox: PlainOutbox, count: int) -> None:
     """Store so many messages, each for one recipient."""
     outbox.put_all([outbox.draft(f"r{number}@example.net") for number in range(count)])
 
 
-def workers(outbox: OutboxFile) -> int:
+def workers(outbox: PlainOutbox) -> int:
     """Return how many daemons are on record as running."""
     return int(outbox.value("SELECT count(*) FROM mailqueue_workers"))
 
 
 async def test_each_has_its_share_and_all_are_one_to_the_service_manager(
-    outbox: OutboxFile,
+    outbox: PlainOutbox,
 ) -> None:
     """Ready once, when all are; together they open no more connections than the relay allows."""
     async with ScriptedRelay(Script()) as relay:
@@ -63,7 +63,7 @@ async def test_each_has_its_share_and_all_are_one_to_the_service_manager(
         assert relay.ledger.duplicates == {}
 
 
-async def test_one_that_is_killed_is_begun_again_and_nothing_is_lost(outbox: OutboxFile) -> None:
+async def test_one_that_is_killed_is_begun_again_and_nothing_is_lost(outbox: PlainOutbox) -> None:
     """Its leases are settled as those of any dead worker, and the others go on meanwhile."""
     async with (
         ScriptedRelay(Script()) as relay,
@@ -82,7 +82,7 @@ async def test_one_that_is_killed_is_begun_again_and_nothing_is_lost(outbox: Out
 
 
 async def test_when_the_first_process_is_killed_the_others_end_in_order(
-    outbox: OutboxFile,
+    outbox: PlainOutbox,
 ) -> None:
     """Nobody would restart or stop them any more."""
     async with (
@@ -94,7 +94,7 @@ async def test_when_the_first_process_is_killed_the_others_end_in_order(
         await until(lambda: workers(outbox) == 0, what=lambda: workers(outbox))
 
 
-async def test_a_reload_reaches_all_and_is_told_once(outbox: OutboxFile) -> None:
+async def test_a_reload_reaches_all_and_is_told_once(outbox: PlainOutbox) -> None:
     """The service manager hears of it when the last of them is ready again."""
     async with (
         ScriptedRelay(Script()) as relay,
@@ -107,7 +107,7 @@ async def test_a_reload_reaches_all_and_is_told_once(outbox: OutboxFile) -> None
 
 
 async def test_one_that_cannot_start_ends_them_all_with_its_status(
-    outbox: OutboxFile, tmp_path: Path
+    outbox: PlainOutbox, tmp_path: Path
 ) -> None:
     """What is wrong would be wrong again; a service manager is to see the failure."""
     certificates = tmp_path / "ca.pem"

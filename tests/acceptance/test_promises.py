@@ -24,7 +24,7 @@ from mailqueue.outbox.engine import write_engine
 from mailqueue.testing import FAULTS, Cue, Script, ScriptedRelay
 from tests.acceptance.invariants import assert_doubts_cover_duplicates
 from tests.acceptance.plays import ANN, BOB
-from tests.support.daemon import ROOT, OutboxFile, PassingClock, leading_to, running
+from tests.support.daemon import ROOT, PassingClock, PlainOutbox, leading_to, running
 
 _KILLED_PRODUCER = """
 import os, signal, sys
@@ -39,7 +39,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 @pytest.mark.slow
 async def test_a_mail_survives_the_producer_that_enqueued_it(
-    outbox: OutboxFile, relay: ScriptedRelay
+    outbox: PlainOutbox, relay: ScriptedRelay
 ) -> None:
     """When `enqueue` has returned the mail is stored, whatever becomes of the process then."""
     producer = await asyncio.create_subprocess_exec(
@@ -52,7 +52,7 @@ async def test_a_mail_survives_the_producer_that_enqueued_it(
 
 
 async def test_mail_of_a_transaction_that_rolls_back_is_never_sent(
-    outbox: OutboxFile, relay: ScriptedRelay
+    outbox: PlainOutbox, relay: ScriptedRelay
 ) -> None:
     """Mail shares the fate of the application's own rows: one commits with it, one is gone."""
     engine = create_engine(outbox.url)
@@ -74,7 +74,7 @@ async def test_mail_of_a_transaction_that_rolls_back_is_never_sent(
 
 @pytest.mark.parametrize(("reply", "state"), [("250 ok", "sent"), ("550 5.1.1 no", "failed")])
 async def test_what_is_final_stays_so_until_a_person_decides(
-    outbox: OutboxFile,
+    outbox: PlainOutbox,
     clock: PassingClock,
     script: Script,
     relay: ScriptedRelay,
@@ -117,7 +117,7 @@ def _is_to(address: str) -> Callable[[Cue], bool]:
 
 
 async def test_whatever_relays_do_nothing_is_lost_and_no_duplicate_is_unrecorded(
-    outbox: OutboxFile, clock: PassingClock, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, clock: PassingClock, script: Script, relay: ScriptedRelay
 ) -> None:
     """Each fault there is, once, at each step of a mail: every mail ends in a final state.
 
@@ -160,7 +160,7 @@ async def test_whatever_relays_do_nothing_is_lost_and_no_duplicate_is_unrecorded
     ids=["octets and escapes", "length", "bidi and separators", "SQL"],
 )
 async def test_what_a_relay_says_stays_data(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay, reply: bytes, stored: str
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay, reply: bytes, stored: str
 ) -> None:
     """Replies are stored printable, as UTF-8 and of bounded length, and decide by their code."""
     script.on("RCPT").reply(reply)
@@ -173,7 +173,7 @@ async def test_what_a_relay_says_stays_data(
 
 
 async def test_doubt_that_is_held_never_makes_a_duplicate(
-    outbox: OutboxFile, clock: PassingClock, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, clock: PassingClock, script: Script, relay: ScriptedRelay
 ) -> None:
     """At most once means so: a person releases it, or nobody."""
     script.on(".").times(1).accept().close()

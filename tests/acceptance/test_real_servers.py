@@ -16,7 +16,7 @@ import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 from tests.acceptance.plays import ANN, BOB, CEE
-from tests.support.daemon import OutboxFile, Settings, running, until
+from tests.support.daemon import PlainOutbox, Settings, running, until
 
 if TYPE_CHECKING:
     import trustme
@@ -61,7 +61,7 @@ async def aiosmtpd(handler: object, **options: Any) -> AsyncIterator[Settings]:
     server.close()
 
 
-async def test_aiosmtpd_gets_the_mail_as_it_was_enqueued(outbox: OutboxFile) -> None:
+async def test_aiosmtpd_gets_the_mail_as_it_was_enqueued(outbox: PlainOutbox) -> None:
     """Dots at line begins, 8-bit text and several recipients arrive as they are."""
     raw = "Subject: dots\r\n\r\n.\r\n..two\r\nGrüße\r\n.".encode() + b"\r\n"
     outbox.put(ANN, BOB, CEE, raw=raw)
@@ -83,7 +83,7 @@ async def test_aiosmtpd_gets_the_mail_as_it_was_enqueued(outbox: OutboxFile) -> 
 
 
 async def test_aiosmtpd_takes_starttls_and_auth(
-    outbox: OutboxFile,
+    outbox: PlainOutbox,
     server_tls: ssl.SSLContext,
     certificate_authority: trustme.CA,
     tmp_path: Path,
@@ -146,7 +146,7 @@ def _listens(port: int) -> bool:
 
 
 @pytest.mark.slow
-async def test_smtp_sink_takes_a_hundred_mails(outbox: OutboxFile) -> None:
+async def test_smtp_sink_takes_a_hundred_mails(outbox: PlainOutbox) -> None:
     """Postfix's own idea of a server is content with ours of a client."""
     outbox.put_all([outbox.draft(f"r{number}@example.net", BOB) for number in range(100)])
     async with smtp_sink() as keys, running(outbox, {"main": keys}) as daemon:
@@ -169,7 +169,7 @@ async def test_smtp_sink_takes_a_hundred_mails(outbox: OutboxFile) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 async def test_smtp_sink_refuses_and_hangs_up(
-    outbox: OutboxFile, options: tuple[str, ...], states: dict[str, int], rule: str
+    outbox: PlainOutbox, options: tuple[str, ...], states: dict[str, int], rule: str
 ) -> None:
     """Its soft and hard refusals and its disconnects are recorded as what they are."""
     outbox.put(ANN)
@@ -180,7 +180,7 @@ async def test_smtp_sink_refuses_and_hangs_up(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["CONNECT", "EHLO"])
-async def test_smtp_sink_refuses_the_session(outbox: OutboxFile, command: str) -> None:
+async def test_smtp_sink_refuses_the_session(outbox: PlainOutbox, command: str) -> None:
     """A hard refusal before MAIL pauses the relay and costs the mail nothing."""
     outbox.put(ANN)
     hard = ("-f", f"{command},HELO" if command == "EHLO" else command)

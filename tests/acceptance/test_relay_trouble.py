@@ -15,7 +15,7 @@ from mailqueue.mail.priority import Priority
 from mailqueue.testing import Rule, Script, ScriptedRelay
 from mailqueue.testing.fixtures import StartRelay
 from tests.acceptance.plays import ANN, Play, left_over, says
-from tests.support.daemon import OutboxFile, PassingClock, Settings, leading_to, running
+from tests.support.daemon import PassingClock, PlainOutbox, Settings, leading_to, running
 
 if TYPE_CHECKING:
     import trustme
@@ -98,7 +98,7 @@ def secured(certificate_authority: trustme.CA, tmp_path: Path) -> Settings:
 @pytest.mark.parametrize("trouble", list(_in_the_clear()), ids=lambda trouble: trouble.name)
 async def test_trouble_before_a_mail_is_taken_costs_the_mail_nothing(
     trouble: Trouble,
-    outbox: OutboxFile,
+    outbox: PlainOutbox,
     clock: PassingClock,
     script: Script,
     relay: ScriptedRelay,
@@ -114,7 +114,7 @@ async def test_trouble_before_a_mail_is_taken_costs_the_mail_nothing(
 @pytest.mark.parametrize("trouble", list(_in_tls()), ids=lambda trouble: trouble.name)
 async def test_trouble_with_tls_and_credentials_costs_the_mail_nothing(
     trouble: Trouble,
-    outbox: OutboxFile,
+    outbox: PlainOutbox,
     clock: PassingClock,
     script: Script,
     strict_relay: ScriptedRelay,
@@ -129,7 +129,7 @@ async def test_trouble_with_tls_and_credentials_costs_the_mail_nothing(
 
 
 async def _meet(
-    trouble: Trouble, outbox: OutboxFile, clock: PassingClock, script: Script, keys: Settings
+    trouble: Trouble, outbox: PlainOutbox, clock: PassingClock, script: Script, keys: Settings
 ) -> None:
     trouble.play(script.on(trouble.at))
     outbox.put(ANN)
@@ -155,7 +155,7 @@ async def _meet(
 
 @pytest.mark.parametrize("reply", ["421 4.3.2 not now", "530 5.7.0 authenticate first"])
 async def test_a_mail_that_a_relay_will_not_have_does_not_keep_it_closed(
-    outbox: OutboxFile, clock: PassingClock, script: Script, relay: ScriptedRelay, reply: str
+    outbox: PlainOutbox, clock: PassingClock, script: Script, relay: ScriptedRelay, reply: str
 ) -> None:
     """However urgent, it is put off: another mail probes, and all others go."""
     script.on("MAIL", address="unwanted@example.org").reply(reply)
@@ -169,7 +169,7 @@ async def test_a_mail_that_a_relay_will_not_have_does_not_keep_it_closed(
 
 
 async def test_a_relay_that_is_down_costs_nothing(
-    outbox: OutboxFile, clock: PassingClock, relay: ScriptedRelay
+    outbox: PlainOutbox, clock: PassingClock, relay: ScriptedRelay
 ) -> None:
     """A refused connection pauses the relay; when it is back, its mail goes."""
     await relay.stop()
@@ -183,7 +183,7 @@ async def test_a_relay_that_is_down_costs_nothing(
     assert outbox.recipient(ANN)["attempts"] == 1
 
 
-async def test_a_relay_without_an_address_costs_nothing(outbox: OutboxFile) -> None:
+async def test_a_relay_without_an_address_costs_nothing(outbox: PlainOutbox) -> None:
     """A name that does not resolve is trouble with our settings: the mail waits, uncharged."""
     keys = {"host": "relay.invalid", "timeouts": {"connect": 2}}
     outbox.put(ANN)
@@ -195,7 +195,7 @@ async def test_a_relay_without_an_address_costs_nothing(outbox: OutboxFile) -> N
 
 
 async def test_a_relay_that_hides_starttls_gets_neither_mail_nor_password(
-    outbox: OutboxFile, strict_relay: ScriptedRelay, secured: Settings
+    outbox: PlainOutbox, strict_relay: ScriptedRelay, secured: Settings
 ) -> None:
     """Where STARTTLS is not offered nothing is sent in the clear; the mail waits, uncharged."""
     strict_relay.tls, strict_relay.require_tls = None, False
@@ -208,7 +208,7 @@ async def test_a_relay_that_hides_starttls_gets_neither_mail_nor_password(
 
 
 async def test_a_relay_with_a_strange_certificate_gets_neither_mail_nor_password(
-    outbox: OutboxFile, strict_relay: ScriptedRelay, secured: Settings
+    outbox: PlainOutbox, strict_relay: ScriptedRelay, secured: Settings
 ) -> None:
     """A certificate that nobody here trusts pauses the relay; the mail waits, uncharged."""
     keys = {name: value for name, value in secured.items() if name != "ca_file"}

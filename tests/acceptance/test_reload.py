@@ -17,7 +17,7 @@ from mailqueue.testing.fixtures import StartRelay
 from tests.acceptance.plays import ANN, BOB
 from tests.support.daemon import (
     Daemon,
-    OutboxFile,
+    PlainOutbox,
     Settings,
     leading_to,
     process,
@@ -54,7 +54,7 @@ async def _still_sends(daemon: Daemon, relay: ScriptedRelay) -> None:
 
 @pytest.mark.slow
 async def test_sighup_puts_new_relay_settings_in_force(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay, start_relay: StartRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay, start_relay: StartRelay
 ) -> None:
     """Mail that waited for a relay in trouble goes through the new one at once."""
     other = await start_relay(ScriptedRelay())
@@ -74,7 +74,7 @@ async def test_sighup_puts_new_relay_settings_in_force(
 
 
 async def test_a_sighup_during_the_start_is_heeded_after_it(
-    outbox: OutboxFile, relay: ScriptedRelay, file: Path
+    outbox: PlainOutbox, relay: ScriptedRelay, file: Path
 ) -> None:
     """Nobody is told that the daemon is ready before it is, and the signal is not lost."""
     keys = settings_for(outbox, {"main": leading_to(relay)})
@@ -93,7 +93,7 @@ async def test_a_sighup_during_the_start_is_heeded_after_it(
 
 
 async def test_an_idle_session_of_old_settings_is_not_used_again(
-    outbox: OutboxFile, relay: ScriptedRelay, start_relay: StartRelay, file: Path
+    outbox: PlainOutbox, relay: ScriptedRelay, start_relay: StartRelay, file: Path
 ) -> None:
     """After the reload the next mail goes through the new relay, and the old session says QUIT."""
     other = await start_relay(ScriptedRelay())
@@ -112,7 +112,7 @@ async def test_an_idle_session_of_old_settings_is_not_used_again(
 
 
 async def test_what_has_not_begun_at_a_reload_goes_through_the_new_relay(
-    outbox: OutboxFile,
+    outbox: PlainOutbox,
     script: Script,
     relay: ScriptedRelay,
     start_relay: StartRelay,
@@ -136,7 +136,7 @@ async def test_what_has_not_begun_at_a_reload_goes_through_the_new_relay(
 
 
 async def test_a_configuration_that_is_wrong_changes_nothing(
-    outbox: OutboxFile, relay: ScriptedRelay, file: Path
+    outbox: PlainOutbox, relay: ScriptedRelay, file: Path
 ) -> None:
     """The old one stays in force, and what is wrong is said."""
     keys = {"main": leading_to(relay)}
@@ -147,7 +147,7 @@ async def test_a_configuration_that_is_wrong_changes_nothing(
 
 
 async def test_another_database_is_refused(
-    outbox: OutboxFile, relay: ScriptedRelay, file: Path
+    outbox: PlainOutbox, relay: ScriptedRelay, file: Path
 ) -> None:
     """A daemon stays with its outbox: the database cannot change while it runs."""
     keys = {"main": leading_to(relay)}
@@ -165,7 +165,7 @@ def _unreadable(directory: Path) -> Settings:
 
 @pytest.mark.parametrize("order", [list, lambda names: [*reversed(names)]])
 async def test_a_certificate_file_that_cannot_be_used_changes_nothing(
-    outbox: OutboxFile,
+    outbox: PlainOutbox,
     relay: ScriptedRelay,
     file: Path,
     order: Callable[[list[str]], list[str]],

@@ -9,12 +9,12 @@ from mailqueue.clock import microseconds
 from mailqueue.mail.priority import Priority
 from mailqueue.testing import Script, ScriptedRelay
 from tests.acceptance.plays import ANN, BOB
-from tests.support.daemon import Daemon, OutboxFile, PassingClock, leading_to, running
+from tests.support.daemon import Daemon, PassingClock, PlainOutbox, leading_to, running
 
 DAY = 86_400.0
 
 
-def _offsets(outbox: OutboxFile, address: str) -> list[int]:
+def _offsets(outbox: PlainOutbox, address: str) -> list[int]:
     """Return how many seconds after its enqueueing each attempt began."""
     enqueued_at = outbox.recipient(address)["lifetime_from"]
     return [round((row["started_at"] - enqueued_at) / 1e6) for row in outbox.attempts(address)]
@@ -29,7 +29,7 @@ async def _pass_until_attempts(daemon: Daemon, count: int, step: float) -> None:
 
 
 async def test_a_4xx_is_tried_again_after_growing_pauses(
-    outbox: OutboxFile, clock: PassingClock, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, clock: PassingClock, script: Script, relay: ScriptedRelay
 ) -> None:
     """The pauses double, each attempt is charged and on record, and a 250 ends it."""
     script.on("RCPT").times(3).reply("451 4.7.1 greylisted")
@@ -46,7 +46,7 @@ async def test_a_4xx_is_tried_again_after_growing_pauses(
 
 
 async def test_nothing_is_tried_before_its_time(
-    outbox: OutboxFile, clock: PassingClock, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, clock: PassingClock, script: Script, relay: ScriptedRelay
 ) -> None:
     """A deferred recipient is not sent to a moment before it is due, however often one looks."""
     script.on("RCPT").times(1).reply("451 4.7.1 greylisted")
@@ -61,7 +61,7 @@ async def test_nothing_is_tried_before_its_time(
 
 
 async def test_the_last_attempt_is_made_shortly_before_the_deadline(
-    outbox: OutboxFile, clock: PassingClock, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, clock: PassingClock, script: Script, relay: ScriptedRelay
 ) -> None:
     """Where the next pause would miss the deadline what remains is used; then it is over."""
     script.on("RCPT").reply("450 4.2.2 full")
@@ -78,7 +78,7 @@ async def test_the_last_attempt_is_made_shortly_before_the_deadline(
 
 
 async def test_an_expired_recipient_keeps_the_last_real_reply(
-    outbox: OutboxFile, clock: PassingClock, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, clock: PassingClock, script: Script, relay: ScriptedRelay
 ) -> None:
     """Silence and expiry tell nobody why it was not sent; the 4xx before them does."""
     script.on("RCPT").times(1).reply("450 4.2.2 mailbox full")
@@ -101,7 +101,7 @@ async def test_an_expired_recipient_keeps_the_last_real_reply(
 
 
 async def test_mail_behind_a_relay_that_stays_down_expires_too(
-    outbox: OutboxFile, clock: PassingClock, relay: ScriptedRelay
+    outbox: PlainOutbox, clock: PassingClock, relay: ScriptedRelay
 ) -> None:
     """Trouble with the relay charges nothing, but it does not keep a mail for ever."""
     await relay.stop()
@@ -119,7 +119,7 @@ async def test_mail_behind_a_relay_that_stays_down_expires_too(
 
 
 async def test_mail_with_send_at_waits_for_its_time(
-    outbox: OutboxFile, clock: PassingClock, relay: ScriptedRelay
+    outbox: PlainOutbox, clock: PassingClock, relay: ScriptedRelay
 ) -> None:
     """It is not sent before, and its lifetime begins then and not when it was enqueued."""
     now = clock.now()
@@ -135,7 +135,7 @@ async def test_mail_with_send_at_waits_for_its_time(
         await daemon.until_states(sent=2)
 
 
-async def test_urgent_mail_goes_first(outbox: OutboxFile, relay: ScriptedRelay) -> None:
+async def test_urgent_mail_goes_first(outbox: PlainOutbox, relay: ScriptedRelay) -> None:
     """Among what is due, high priority goes before normal and normal before low."""
     wanted = [Priority.LOW, Priority.NORMAL, Priority.HIGH] * 3
     outbox.put_all(

@@ -16,7 +16,7 @@ from tests.acceptance.plays import ANN
 from tests.support.daemon import (
     Daemon,
     Notifications,
-    OutboxFile,
+    PlainOutbox,
     leading_to,
     running,
     settings_for,
@@ -37,7 +37,7 @@ async def manager(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Notification
 
 
 async def test_it_is_ready_when_it_takes_mail_and_says_when_it_stops(
-    manager: Notifications, outbox: OutboxFile, relay: ScriptedRelay
+    manager: Notifications, outbox: PlainOutbox, relay: ScriptedRelay
 ) -> None:
     """READY comes once, STOPPING last, and between them a status line for people."""
     async with running(outbox, {"main": leading_to(relay)}):
@@ -48,7 +48,7 @@ async def test_it_is_ready_when_it_takes_mail_and_says_when_it_stops(
 
 
 async def test_it_is_not_ready_without_its_tables(
-    manager: Notifications, outbox: OutboxFile, relay: ScriptedRelay
+    manager: Notifications, outbox: PlainOutbox, relay: ScriptedRelay
 ) -> None:
     """An outbox of another version, or none, ends the start before READY is said."""
     outbox.execute("DROP TABLE mailqueue_schema_version")
@@ -60,7 +60,7 @@ async def test_it_is_not_ready_without_its_tables(
 
 
 async def test_the_status_says_how_much_waits_and_which_relay_is_paused(
-    manager: Notifications, outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    manager: Notifications, outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """One line tells an operator what is wrong, without a look into the log."""
     script.on("CONNECT").reply("554 5.7.1 not you")
@@ -72,7 +72,7 @@ async def test_the_status_says_how_much_waits_and_which_relay_is_paused(
 
 
 async def test_the_watchdog_is_fed_while_the_queue_is_empty(
-    manager: Notifications, outbox: OutboxFile, relay: ScriptedRelay
+    manager: Notifications, outbox: PlainOutbox, relay: ScriptedRelay
 ) -> None:
     """A daemon with nothing to do is alive, however seldom it looks into the outbox."""
     idle = {"poll": 60, "poll_max": 60}
@@ -82,7 +82,7 @@ async def test_the_watchdog_is_fed_while_the_queue_is_empty(
 
 
 async def test_the_watchdog_is_not_fed_while_the_database_gives_no_answer(
-    manager: Notifications, outbox: OutboxFile, relay: ScriptedRelay
+    manager: Notifications, outbox: PlainOutbox, relay: ScriptedRelay
 ) -> None:
     """A ping tells of progress: somebody who holds the database for ever is noticed."""
 
@@ -100,7 +100,7 @@ async def test_the_watchdog_is_not_fed_while_the_database_gives_no_answer(
 
 
 async def test_a_reload_is_announced_with_its_time(
-    manager: Notifications, outbox: OutboxFile, relay: ScriptedRelay
+    manager: Notifications, outbox: PlainOutbox, relay: ScriptedRelay
 ) -> None:
     """Managers of version 253 and later wait in vain for a READY whose RELOADING had no time."""
     async with running(outbox, {"main": leading_to(relay)}) as daemon:
@@ -114,7 +114,7 @@ async def test_a_reload_is_announced_with_its_time(
 
 
 async def test_it_asks_for_time_while_replies_are_awaited(
-    manager: Notifications, outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    manager: Notifications, outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """A shutdown that waits for a final reply is not taken for one that hangs."""
     go_on = asyncio.Event()
@@ -132,9 +132,10 @@ async def test_it_asks_for_time_while_replies_are_awaited(
     assert outbox.state(ANN) == "sent"
 
 
+@pytest.mark.backend("sqlite")
 async def test_it_is_ready_only_once_its_lock_is_held(
     manager: Notifications,
-    outbox: OutboxFile,
+    outbox: PlainOutbox,
     relay: ScriptedRelay,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mailqueue.testing import Script, ScriptedRelay
-from tests.support.daemon import DaemonProcess, OutboxFile, leading_to, process, until
+from tests.support.daemon import DaemonProcess, PlainOutbox, leading_to, process, until
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +21,7 @@ QUICK = {"initial": "2s", "factor": 1.0, "maximum": "2s"}
 
 @contextlib.asynccontextmanager
 async def four(
-    outbox: OutboxFile, relay: ScriptedRelay, **breaker: Any
+    outbox: PlainOutbox, relay: ScriptedRelay, **breaker: Any
 ) -> AsyncIterator[Sequence[DaemonProcess]]:
     """Run four daemons on one outbox, each with its part of the connections."""
     keys = leading_to(relay, connections=LIMIT, breaker=QUICK | breaker)
@@ -41,12 +41,12 @@ async def four(
         yield daemons
 
 
-def granted(outbox: OutboxFile) -> list[int]:
+def granted(outbox: PlainOutbox) -> list[int]:
     """Return how many connections each daemon may have."""
     return [row["granted"] for row in outbox.query("SELECT granted FROM mailqueue_shares")]
 
 
-def put(outbox: OutboxFile, count: int) -> None:
+def put(outbox: PlainOutbox, count: int) -> None:
     """Store so many messages, each for one recipient."""
     outbox.put_all([outbox.draft(f"r{number}@example.net") for number in range(count)])
 
@@ -56,13 +56,13 @@ def logs(daemons: Sequence[DaemonProcess], text: str) -> int:
     return sum(text in daemon.log.read_text() for daemon in daemons)
 
 
-def prober(outbox: OutboxFile) -> str | None:
+def prober(outbox: PlainOutbox) -> str | None:
     """Return the worker that is on its way to see."""
     found: str | None = outbox.value("SELECT prober FROM mailqueue_limits")
     return found
 
 
-async def all_paused(outbox: OutboxFile, script: Script, daemons: Sequence[DaemonProcess]) -> None:
+async def all_paused(outbox: PlainOutbox, script: Script, daemons: Sequence[DaemonProcess]) -> None:
     """Return when one has met trouble and the others know of it, who may have met it themselves."""
     script.on("CONNECT").reply("421 4.3.2 closed for repairs")
     put(outbox, 1)
@@ -72,7 +72,7 @@ async def all_paused(outbox: OutboxFile, script: Script, daemons: Sequence[Daemo
 
 
 async def test_one_that_meets_trouble_stops_all_and_one_success_lets_all_go_on(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """From then on one connection at a time sees whether the relay is well; that it is closes the
     breaker of all.
@@ -91,7 +91,7 @@ async def test_one_that_meets_trouble_stops_all_and_one_success_lets_all_go_on(
 
 
 async def test_one_probes_at_a_time_and_another_if_it_dies(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """The probe of one that is killed on its way is taken up by another."""
     async with four(outbox, relay) as daemons:

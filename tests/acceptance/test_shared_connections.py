@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mailqueue.testing import Script, ScriptedRelay
-from tests.support.daemon import DaemonProcess, OutboxFile, leading_to, process, until
+from tests.support.daemon import DaemonProcess, PlainOutbox, leading_to, process, until
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ SHORT = {"lease": 3.0, "heartbeat": 0.5}
 
 @contextlib.asynccontextmanager
 async def four(
-    outbox: OutboxFile, relay: ScriptedRelay, *, count: int = 4, **keys: Any
+    outbox: PlainOutbox, relay: ScriptedRelay, *, count: int = 4, **keys: Any
 ) -> AsyncIterator[Sequence[DaemonProcess]]:
     """Run four daemons on one outbox, each configured with the whole limit."""
     settings = {"main": leading_to(relay, connections=LIMIT, **keys)}
@@ -36,25 +36,25 @@ async def four(
         ]
 
 
-def granted(outbox: OutboxFile) -> list[int]:
+def granted(outbox: PlainOutbox) -> list[int]:
     """Return how many connections each daemon may have, the most first."""
     rows = outbox.query("SELECT granted FROM mailqueue_shares ORDER BY granted DESC")
     return [row["granted"] for row in rows]
 
 
-async def shared_out(outbox: OutboxFile, *parts: int) -> None:
+async def shared_out(outbox: PlainOutbox, *parts: int) -> None:
     """Return once the daemons have so many connections."""
     await until(lambda: granted(outbox) == list(parts), what=lambda: granted(outbox))
 
 
-def put(outbox: OutboxFile, count: int, *, first: int = 0) -> None:
+def put(outbox: PlainOutbox, count: int, *, first: int = 0) -> None:
     """Store so many messages, each for one recipient."""
     numbers = range(first, first + count)
     outbox.put_all([outbox.draft(f"r{number}@example.net") for number in numbers])
 
 
 async def test_four_daemons_never_have_more_than_the_limit(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """While they start under load, work, and end one after the other; and nothing is left idle."""
     script.on(".").delay(0.02)
@@ -74,7 +74,7 @@ async def test_four_daemons_never_have_more_than_the_limit(
 
 
 async def test_a_daemon_that_is_killed_leaves_its_share_to_the_others(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """Its lock is free, so they need not wait until its time is over."""
     go_on = asyncio.Event()
@@ -101,7 +101,7 @@ async def test_a_daemon_that_is_killed_leaves_its_share_to_the_others(
 
 
 async def test_a_daemon_that_is_stopped_loses_its_share_and_uses_nothing_more_of_it(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """After its time the others have it; when it wakes up it closes what it had, and begins no
     transaction before it has a share again.
@@ -125,7 +125,7 @@ async def test_a_daemon_that_is_stopped_loses_its_share_and_uses_nothing_more_of
 
 
 async def test_what_one_cannot_use_goes_to_another_that_can(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """One has taken all the mail there is; the other, idle, gives up its connections for it."""
     go_on = asyncio.Event()
@@ -147,7 +147,7 @@ async def test_what_one_cannot_use_goes_to_another_that_can(
 
 
 async def test_of_two_limits_the_smaller_one_holds(
-    outbox: OutboxFile, relay: ScriptedRelay
+    outbox: PlainOutbox, relay: ScriptedRelay
 ) -> None:
     """Whoever has configured more is bound by what another has configured for the same relay."""
     async with (
@@ -157,7 +157,8 @@ async def test_of_two_limits_the_smaller_one_holds(
         await shared_out(outbox, 3, 3)
 
 
-async def test_processes_of_one_daemon_share_as_any_others(outbox: OutboxFile) -> None:
+@pytest.mark.backend("sqlite")
+async def test_processes_of_one_daemon_share_as_any_others(outbox: PlainOutbox) -> None:
     """`run --processes 4` divides nothing beforehand: one that is killed is made up for."""
     async with ScriptedRelay(Script()) as relay:
         settings = {"main": leading_to(relay, connections=LIMIT)}

@@ -12,10 +12,10 @@ from mailqueue.outbox.engine import write_engine
 from mailqueue.outbox.reap import reap
 from mailqueue.testing import Script, ScriptedRelay
 from tests.acceptance.plays import ANN
-from tests.support.daemon import OutboxFile, leading_to, running
+from tests.support.daemon import PlainOutbox, leading_to, running
 
 
-def _take_over(outbox: OutboxFile) -> None:
+def _take_over(outbox: PlainOutbox) -> None:
     """Settle every lease as another worker does that finds it has run out."""
     outbox.execute("UPDATE mailqueue_recipients SET due_at = 1 WHERE state = 'sending'")
     engine = write_engine(outbox.url)
@@ -26,7 +26,7 @@ def _take_over(outbox: OutboxFile) -> None:
 
 
 async def test_a_result_that_comes_after_the_lease_has_gone_changes_nothing(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """The 250 of a lease that was settled as doubt meanwhile is refused, and said to be."""
     go_on = asyncio.Event()
@@ -46,7 +46,7 @@ async def test_a_result_that_comes_after_the_lease_has_gone_changes_nothing(
 
 
 async def test_a_worker_whose_lease_has_gone_does_not_write_the_dot(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """Where doubt is held the lease is asked for once more before the dot: nothing is sent."""
     go_on = asyncio.Event()
@@ -67,7 +67,7 @@ async def test_a_worker_whose_lease_has_gone_does_not_write_the_dot(
 
 
 async def test_a_lease_is_kept_alive_for_as_long_as_its_reply_takes(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """A relay may take ten minutes for the final reply; the lease is renewed meanwhile."""
     go_on = asyncio.Event()

@@ -7,20 +7,20 @@ import asyncio
 import pytest
 
 from mailqueue.testing import Script, ScriptedRelay
-from tests.support.daemon import OutboxFile, leading_to, process, until
+from tests.support.daemon import PlainOutbox, leading_to, process, until
 
 pytestmark = pytest.mark.slow
 
 MAILS = 500
 
 
-def granted(outbox: OutboxFile) -> list[int]:
+def granted(outbox: PlainOutbox) -> list[int]:
     """Return how many connections each daemon may have."""
     return [row["granted"] for row in outbox.query("SELECT granted FROM mailqueue_shares")]
 
 
 async def test_two_daemons_never_hold_the_same_recipient(
-    outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """Both send, each mail goes once, and every recipient has exactly one attempt."""
     go_on = asyncio.Event()

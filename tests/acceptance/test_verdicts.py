@@ -12,7 +12,7 @@ import pytest
 
 from mailqueue.testing import Rule, Script, ScriptedRelay
 from tests.acceptance.plays import ANN, BOB, Play, left_over, says, takes_and
-from tests.support.daemon import OutboxFile, Settings, leading_to, running
+from tests.support.daemon import PlainOutbox, Settings, leading_to, running
 
 SHORT = 0.5
 """Seconds of patience in the rows where a relay stays silent."""
@@ -130,7 +130,7 @@ STATES = {"sent": "sent", "defer": "deferred", "fail": "failed", "in-doubt": "de
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 async def test_a_row_of_the_table_of_verdicts(
-    row: Row, outbox: OutboxFile, script: Script, relay: ScriptedRelay
+    row: Row, outbox: PlainOutbox, script: Script, relay: ScriptedRelay
 ) -> None:
     """What a relay does becomes exactly one charged attempt, with its state, scope and rule."""
     rule = row.play(script.on(row.at))

@@ -11,7 +11,7 @@ import pytest
 from mailqueue.clock import SystemClock
 from mailqueue.testing import ScriptedRelay
 from tests.acceptance.plays import ANN
-from tests.support.daemon import ROOT, OutboxFile, leading_to, running
+from tests.support.daemon import ROOT, PlainOutbox, leading_to, running
 
 SLOW = {"poll": 60, "poll_max": 60}
 """So long that only the doorbell can be what wakes the daemon."""
@@ -29,7 +29,7 @@ print(receipt.id, flush=True)
 
 @pytest.mark.slow
 async def test_a_producer_in_another_process_wakes_it_within_a_second(
-    outbox: OutboxFile, relay: ScriptedRelay
+    outbox: PlainOutbox, relay: ScriptedRelay
 ) -> None:
     """The doorbell rings after the commit: nobody waits for the next poll."""
     async with running(outbox, {"main": leading_to(relay)}, daemon=SLOW) as daemon:
@@ -46,7 +46,9 @@ async def test_a_producer_in_another_process_wakes_it_within_a_second(
         await daemon.until_states(sent=1)
 
 
-async def test_a_plain_insert_is_found_by_polling(outbox: OutboxFile, relay: ScriptedRelay) -> None:
+async def test_a_plain_insert_is_found_by_polling(
+    outbox: PlainOutbox, relay: ScriptedRelay
+) -> None:
     """Whoever only knows SQL can send mail: three rows, and no bell."""
     now = SystemClock().now()
     async with running(outbox, {"main": leading_to(relay)}) as daemon:
@@ -54,7 +56,7 @@ async def test_a_plain_insert_is_found_by_polling(outbox: OutboxFile, relay: Scr
         outbox.execute(
             "INSERT INTO mailqueue_messages (id, enqueued_at, header_message_id, sender, size,"
             " recipient_count, eight_bit, utf8_header, relay, priority, on_doubt)"
-            " VALUES (7, ?, '<7@example.org>', '', 14, 1, 0, 0, 'default', 1, 'retry')",
+            " VALUES (7, ?, '<7@example.org>', '', 14, 1, FALSE, FALSE, 'default', 1, 'retry')",
             now,
         )
         outbox.execute("INSERT INTO mailqueue_contents VALUES (7, ?)", b"Subject: x\r\n\r\n")
@@ -71,7 +73,7 @@ async def test_a_plain_insert_is_found_by_polling(outbox: OutboxFile, relay: Scr
 
 
 async def test_it_wakes_for_what_falls_due_and_not_only_for_what_is_new(
-    outbox: OutboxFile, relay: ScriptedRelay
+    outbox: PlainOutbox, relay: ScriptedRelay
 ) -> None:
     """It waits for the next due time, even where that is nearer than the next poll."""
     soon = SystemClock().now() + 300_000

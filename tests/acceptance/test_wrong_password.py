@@ -7,14 +7,14 @@ from pathlib import Path
 from mailqueue import events
 from mailqueue.testing import ScriptedRelay
 from mailqueue.testing.fixtures import StartRelay
-from tests.support.daemon import OutboxFile, PassingClock, leading_to, running
+from tests.support.daemon import PassingClock, PlainOutbox, leading_to, running
 
 MAILS = 1000
 CONNECTIONS = 10
 
 
 async def test_a_wrong_password_fails_no_mail_and_costs_none(
-    outbox: OutboxFile, clock: PassingClock, start_relay: StartRelay, tmp_path: Path
+    outbox: PlainOutbox, clock: PassingClock, start_relay: StartRelay, tmp_path: Path
 ) -> None:
     """A thousand mails wait uncharged behind a refused AUTH, and go once it is corrected.
 

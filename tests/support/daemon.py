@@ -16,7 +16,7 @@ import mailqueue.events as happened
 from mailqueue.assembly import assemble
 from mailqueue.clock import Clock, SystemClock, microseconds
 from mailqueue.config import Loaded
-from tests.support.outbox_file import BODY, SENDER, OutboxFile
+from tests.support.outbox_file import BODY, SENDER, OutboxFile, PlainOutbox
 from tests.support.process import ROOT, DaemonProcess, Notifications, process
 from tests.support.settings import Settings, leading_to, loaded, settings_for, write_settings
 from tests.support.waiting import until
@@ -30,6 +30,7 @@ __all__ = [
     "Notifications",
     "OutboxFile",
     "PassingClock",
+    "PlainOutbox",
     "Settings",
     "leading_to",
     "loaded",
@@ -71,7 +72,7 @@ class Daemon:
 
     def __init__(
         self,
-        outbox: OutboxFile,
+        outbox: PlainOutbox,
         settings: Settings,
         *,
         clock: Clock | None = None,
@@ -142,7 +143,7 @@ class Daemon:
 
 @contextlib.asynccontextmanager
 async def running(
-    outbox: OutboxFile,
+    outbox: PlainOutbox,
     relays: Mapping[str, Settings],
     *,
     clock: Clock | None = None,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +16,30 @@ from mailqueue.outbox import schema
 from mailqueue.outbox.doorbell import ring_after_commit
 from mailqueue.outbox.engine import write_engine
 from mailqueue.outbox.enqueue import Draft, Options, enqueue
+from tests.support.shell import Row, shell_on
 
 SENDER = "sender@example.org"
 BODY = b"Subject: hello\r\n\r\nhello\r\n"
 
 
-class OutboxFile:
-    """An outbox in a file, filled as producers fill it and read by plain SQL."""
+class PlainOutbox:
+    """An outbox, filled as producers fill it and read by plain SQL. ``directory``: for files."""
 
-    def __init__(self, path: Path) -> None:
-        is_new = not path.exists()
-        self.path = path
-        self.url = f"sqlite:///{path}"
+    def __init__(self, url: str, directory: Path) -> None:
+        self.url = url
+        self.directory = directory
         self._numbers = itertools.count(1)
-        self._engine = write_engine(self.url)
-        if is_new:
-            schema.create(self._engine)
-        self._reader = sqlite3.connect(path, isolation_level=None)
-        self._reader.row_factory = sqlite3.Row
+        self._engine = write_engine(url)
+        self._shell = shell_on(url)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it stands in a SQLite file."""
+        return self._engine.dialect.name == "sqlite"
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._reader.close()
+        """Let go of the database."""
+        self._shell.close()
         self._engine.dispose()
 
     def draft(
@@ -62,9 +63,9 @@ class OutboxFile:
             receipts = enqueue(connection, drafts, now=now or SystemClock().now())
         return [receipt.id for receipt in receipts]
 
-    def query(self, sql: str, *values: Any) -> list[sqlite3.Row]:
+    def query(self, sql: str, *values: Any) -> list[Row]:
         """Return the rows that ``sql`` finds."""
-        return self._reader.execute(sql, values).fetchall()
+        return self._shell.ask(sql, *values)
 
     def value(self, sql: str, *values: Any) -> Any:
         """Return the only column of the only row."""
@@ -73,8 +74,7 @@ class OutboxFile:
 
     def execute(self, sql: str, *values: Any) -> None:
         """Change something as a person with a shell would: without our engine, and unannounced."""
-        with contextlib.closing(sqlite3.connect(self.path, timeout=10)) as shell, shell:
-            shell.execute(sql, values)
+        self._shell.execute(sql, *values)
 
     def states(self) -> Counter[str]:
         """Return how many recipients are in each state."""
@@ -83,7 +83,7 @@ class OutboxFile:
         )
         return Counter({row["state"]: row["count"] for row in rows})
 
-    def recipient(self, address: str) -> sqlite3.Row:
+    def recipient(self, address: str) -> Row:
         """Return the row of the only recipient of this address."""
         (row,) = self.query("SELECT * FROM mailqueue_recipients WHERE address = ?", address)
         return row
@@ -92,7 +92,7 @@ class OutboxFile:
         """Return the state of the only recipient of this address."""
         return str(self.recipient(address)["state"])
 
-    def attempts(self, address: str = "%") -> list[sqlite3.Row]:
+    def attempts(self, address: str = "%") -> list[Row]:
         """Return the attempts for recipients whose address is like this, in their order."""
         return self.query(
             "SELECT a.*, r.address FROM mailqueue_attempts a"
@@ -101,19 +101,30 @@ class OutboxFile:
             address,
         )
 
-    def attempt(self, address: str) -> sqlite3.Row:
+    def attempt(self, address: str) -> Row:
         """Return the only attempt for this address."""
         (row,) = self.attempts(address)
         return row
 
-    def relay(self, name: str = "main") -> sqlite3.Row:
+    def relay(self, name: str = "main") -> Row:
         """Return what SQL sees of a relay."""
         (row,) = self.query("SELECT * FROM mailqueue_relays WHERE name = ?", name)
         return row
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> contextlib.AbstractContextManager[None]:
         """Keep everybody else from writing for a while, as a forgotten shell does."""
-        with contextlib.closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            yield
+        return self._shell.locked()
+
+
+class OutboxFile(PlainOutbox):
+    """One in the SQLite file ``path``, which is made if it is not there."""
+
+    def __init__(self, path: Path) -> None:
+        is_new = not path.exists()
+        self.path = path
+        url = f"sqlite:///{path}"
+        if is_new:
+            engine = write_engine(url)
+            schema.create(engine)
+            engine.dispose()
+        super().__init__(url, path.parent)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from tests.support.outbox_file import OutboxFile
+from tests.support.outbox_file import PlainOutbox
 from tests.support.settings import Settings, settings_for, write_settings
 from tests.support.waiting import until
 
@@ -116,10 +116,10 @@ class DaemonProcess:
 
 @contextlib.asynccontextmanager
 async def process(
-    outbox: OutboxFile, relays: Mapping[str, Settings], *, name: str = "daemon", **sections: Any
+    outbox: PlainOutbox, relays: Mapping[str, Settings], *, name: str = "daemon", **sections: Any
 ) -> AsyncIterator[DaemonProcess]:
     """Run a daemon in a process of its own, and kill it at the end if it is still there."""
     settings = settings_for(outbox, relays, **sections)
-    async with DaemonProcess(outbox.path.parent, settings, name=name) as daemon:
+    async with DaemonProcess(outbox.directory, settings, name=name) as daemon:
         await daemon.started()
         yield daemon

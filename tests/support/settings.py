@@ -8,7 +8,7 @@ from typing import Any
 
 from mailqueue.config import Config, Loaded
 from mailqueue.testing import ScriptedRelay
-from tests.support.outbox_file import OutboxFile
+from tests.support.outbox_file import PlainOutbox
 
 Settings = dict[str, Any]
 """A configuration, or a part of it, as it would stand in TOML."""
@@ -24,7 +24,7 @@ def leading_to(relay: ScriptedRelay, **keys: Any) -> Settings:
     return {"host": relay.host, "port": relay.port, "tls": "none"} | keys
 
 
-def settings_for(outbox: OutboxFile, relays: Mapping[str, Settings], **sections: Any) -> Settings:
+def settings_for(outbox: PlainOutbox, relays: Mapping[str, Settings], **sections: Any) -> Settings:
     """Return a whole configuration; ``sections`` go over what makes a daemon of tests quick."""
     names = {*_QUICK, *sections}
     merged = {name: _QUICK.get(name, {}) | sections.get(name, {}) for name in names}

@@ -4,16 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import psycopg
-from psycopg.rows import dict_row
 from sqlalchemy import make_url
 
 from mailqueue.outbox.location import database_path
 
-Row: TypeAlias = Mapping[str, Any]
+Row: TypeAlias = Any
+"""A row: by position, by name, or unpacked."""
+
+
+class _Row(Sequence[Any]):
+    """One of PostgreSQL's rows, with the manners of `sqlite3.Row`."""
+
+    def __init__(self, names: Sequence[str], values: Sequence[Any]) -> None:
+        self._names = names
+        self._values = tuple(values)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._values[self._names.index(key) if isinstance(key, str) else key]
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def keys(self) -> Sequence[str]:
+        """Return the names of the columns."""
+        return self._names
+
+
+def _row_factory(cursor: Any) -> Callable[[Sequence[Any]], _Row]:
+    names = [column.name for column in cursor.description or ()]
+    return lambda values: _Row(names, values)
 
 
 class Shell(Protocol):
@@ -52,7 +75,7 @@ class FileShell:
 
     def ask(self, sql: str, *values: Any) -> list[Row]:
         """Return the rows that ``sql`` finds."""
-        return [dict(row) for row in self._reader.execute(sql, values)]
+        return self._reader.execute(sql, values).fetchall()
 
     def execute(self, sql: str, *values: Any) -> None:
         """Change something, over a connection of its own."""
@@ -79,7 +102,7 @@ class PostgresShell:
     def __init__(self, url: str) -> None:
         plain = make_url(url).set(drivername="postgresql")
         self._dsn = plain.render_as_string(hide_password=False)
-        self._connection = psycopg.connect(self._dsn, autocommit=True, row_factory=dict_row)
+        self._connection = psycopg.connect(self._dsn, autocommit=True, row_factory=_row_factory)
 
     def ask(self, sql: str, *values: Any) -> list[Row]:
         """Return the rows that ``sql`` finds."""
