@@ -50,7 +50,7 @@ class Leave:
         route = self.route
         if self.is_fenced():
             return False
-        if self.routing.is_paused(route.name, now=self.clock.now()):
+        if self.routing.pauses and self.routing.is_paused(route.name, now=self.clock.now()):
             return False
         if not route.has_share(self.clock):
             return False

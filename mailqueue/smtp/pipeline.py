@@ -67,8 +67,9 @@ class Turn(Protocol):
         """Return its commands, which will be written now; with RSET before them or without."""
         ...
 
-    def hear(self, reply: Reply) -> None:
-        """Take the next reply."""
+    @property
+    def hear(self) -> Callable[[Reply], None]:
+        """What takes the next reply."""
         ...
 
     def lost(self, last_word: Reply | NoReply, *, void: bool) -> None:
@@ -190,6 +191,11 @@ class Pipeline(asyncio.Protocol):
         else:
             self._line.remove(turn)
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody wants to see what is written."""
+        return self._transcript is not None
+
     def show_sent(self, *lines: str) -> None:
         """Tell whoever watches what is being written."""
         if self._transcript is not None:
@@ -267,8 +273,11 @@ class Pipeline(asyncio.Protocol):
         self._has_finished = False
         while begin < whole and (taken := take_reply(data, begin)) is not None:
             reply, end = taken
-            _check_size(end - begin)
-            self._show_received(data[begin:end])
+            if end - begin > MAX_REPLY_OCTETS:
+                # Also where all of it came at once: what it means must not depend on the segments.
+                raise _too_long()
+            if self._transcript is not None:
+                self._show_received(self._transcript, data[begin:end])
             if end < whole and self._is_last_awaited:
                 self._end_surplus(reply, data[end:])
                 return
@@ -277,7 +286,8 @@ class Pipeline(asyncio.Protocol):
                 return
             begin = end
         self._received = data[begin:]
-        _check_size(whole - begin)
+        if whole - begin > MAX_REPLY_OCTETS:
+            raise _too_long()
         if begin:
             self.deadline.set(line[0].patience if line else inf)
         self.outlet.change()
@@ -309,16 +319,14 @@ class Pipeline(asyncio.Protocol):
     def _late(self) -> None:
         self.end(NoReply(NoReplyKind.TIMEOUT, "no answer in time"))
 
-    def _show_received(self, raw: bytes) -> None:
-        if self._transcript is not None:
-            lines = raw.removesuffix(b"\n").split(b"\n")
-            self._transcript.received("\n".join(printable(line.strip()) for line in lines))
+    @staticmethod
+    def _show_received(transcript: Transcript, raw: bytes) -> None:
+        lines = raw.removesuffix(b"\n").split(b"\n")
+        transcript.received("\n".join(printable(line.strip()) for line in lines))
 
 
-def _check_size(octets: int) -> None:
-    # Also where all of it came at once: what it means must not depend on the segments.
-    if octets > MAX_REPLY_OCTETS:
-        raise MalformedReplyError(f"a reply of over {MAX_REPLY_OCTETS} octets")
+def _too_long() -> MalformedReplyError:
+    return MalformedReplyError(f"a reply of over {MAX_REPLY_OCTETS} octets")
 
 
 def _shortest(timeouts: Timeouts) -> float:

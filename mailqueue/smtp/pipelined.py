@@ -29,9 +29,9 @@ class PipelinedTransaction(Transaction):
 
     __slots__ = (
         "_asked", "_dot_written", "_go", "_is_done", "_is_only_dot", "_is_refused", "_is_stale",
-        "_leave_to_finish", "_line", "_listen", "_mail_line", "_may_be_stale", "_rcpt",
+        "_leave_to_finish", "_line", "_mail_line", "_may_be_stale", "_rcpt",
         "_with_size", "_woken",
-        "awaits_last", "has_asked", "has_left", "patience", "stage",
+        "awaits_last", "has_asked", "has_left", "hear", "patience", "stage",
     )  # fmt: skip
 
     def __init__(
@@ -55,7 +55,7 @@ class PipelinedTransaction(Transaction):
         self._asked = self._dialogue.unanswered
         self._rcpt: list[Reply] = []
         """The replies to RCPT so far, in the order of ``_asked``."""
-        self._listen: Callable[[Reply], None] = self._hear_mail
+        self.hear: Callable[[Reply], None] = self._hear_mail
         self._with_size = True
         self._is_refused = False
         """Whether MAIL was refused, so that what follows are consequences."""
@@ -115,8 +115,14 @@ class PipelinedTransaction(Transaction):
 
     def _leave(self) -> None:
         if not self._is_done:
-            self._is_done = self.has_left = True
+            self._end()
+            self.has_left = True
             self._line.leave(self)
+
+    def _end(self) -> None:
+        self._is_done = True
+        # What it heard by belongs to itself: nobody but the garbage collector would let it go.
+        self.hear = _hear_nothing
 
     async def _until_heard(self) -> None:
         if not (self._go or self._is_done):
@@ -145,7 +151,8 @@ class PipelinedTransaction(Transaction):
             commands.append(self._rcpt_command(position))
         reach("before", Stage.DATA)
         commands.append("DATA")
-        self._line.show_sent(*commands)
+        if self._line.is_watched:
+            self._line.show_sent(*commands)
         commands.append("")
         return "\r\n".join(commands).encode()
 
@@ -157,7 +164,7 @@ class PipelinedTransaction(Transaction):
 
     def _await(self, stage: Stage, listen: Callable[[Reply], None], patience: float) -> None:
         self.stage = stage
-        self._listen = listen
+        self.hear = listen
         self.patience = patience
 
     def _await_mail(self) -> None:
@@ -166,10 +173,6 @@ class PipelinedTransaction(Transaction):
         self._await(Stage.MAIL, self._hear_mail, patience)
 
     # What is answered
-
-    def hear(self, reply: Reply) -> None:
-        """Take the next reply, see `Turn.hear`."""
-        self._listen(reply)
 
     def _hear_reset(self, reply: Reply) -> None:
         reach("after", Stage.RSET)
@@ -319,7 +322,8 @@ class PipelinedTransaction(Transaction):
         return True
 
     def _show_content(self) -> None:
-        self._line.show_sent(f"({len(self._content.raw)} octets of content)")
+        if self._line.is_watched:
+            self._line.show_sent(f"({len(self._content.raw)} octets of content)")
 
     async def _send_content(self) -> None:
         raw = self._content.raw
@@ -399,7 +403,7 @@ class PipelinedTransaction(Transaction):
             self._is_stale = self._may_be_stale or self.stage is Stage.RSET
         if not self._is_stale:
             self._close_all(last_word, void=void)
-        self._is_done = True
+        self._end()
         self._wake()
 
     @property
@@ -445,18 +449,22 @@ class PipelinedTransaction(Transaction):
         self._conclude_and_end(reply)
 
     def _conclude_and_end(self, last_word: Reply | NoReply) -> None:
-        self._is_done = True
+        self._end()
         self._line.end(last_word)
         self._wake()
 
     def _conclude(self) -> None:
-        self._is_done = True
+        self._end()
         self._wake()
         self._line.finished()
 
     def _wake(self) -> None:
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
+
+
+def _hear_nothing(_: Reply) -> None:
+    """Stand in once nobody listens."""
 
 
 def _is_refusal(reply: Reply) -> bool:

@@ -206,8 +206,9 @@ class Pool:
         """Whether nobody may go before who waits. While one session is being opened somebody mostly
         does; if all others took turns with him, no message would stand in line behind another.
         """
-        waited = self._clock.monotonic() - self._waits_since
-        return bool(self._waiting) and waited >= OVERTAKEN_SECONDS
+        if not self._waiting:
+            return False
+        return self._clock.monotonic() - self._waits_since >= OVERTAKEN_SECONDS
 
     @property
     def _is_full(self) -> bool:

@@ -71,7 +71,7 @@ def test_where_a_message_can_stand_in_line_one_more_is_claimed() -> None:
 
 
 def test_a_fast_relay_gets_more_ahead_and_is_asked_for_in_batches() -> None:
-    """What it takes in a tenth of a second; a claim for each answer would cost more than it."""
+    """What it takes in a quarter of a second; a claim for each answer would cost more than it."""
     routing = routing_for(main={"connections": 2})
     (route,) = routing.routes
     route.answered(1000, now=10.0)
