@@ -63,12 +63,25 @@ def prune(
     gone = whole = 0
     if retention.messages_before is not None:
         bounds["before"] = retention.messages_before
+        _wait_for_others(connection, _KEPT_MESSAGES, bounds)
         whole = connection.execute(_MESSAGES, bounds).rowcount
     if retention.contents_before is not None:
         bounds["before"] = retention.contents_before
+        _wait_for_others(connection, _KEPT_CONTENTS, bounds)
         gone = connection.execute(_CONTENTS, bounds).rowcount
     reach("before", "prune-commit")
     return Pruned(gone, whole, last if seen == limit else None)
+
+
+def _wait_for_others(
+    connection: Connection, statement: Select[int], bounds: dict[str, int]
+) -> None:
+    """Let nobody ask for a message again between the look whether it is old and its end.
+
+    SQLite has one writer at a time anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(statement, bounds)
 
 
 def preview(
@@ -147,5 +160,17 @@ _CONTENT_IS_OLD = _over(contents.c.message_id)
 _MESSAGE_IS_OLD = and_(_over(messages.c.id), messages.c.enqueued_at < bindparam("before"))
 _CONTENTS = delete(contents).where(_CONTENT_IS_OLD)
 _MESSAGES = delete(messages).where(_MESSAGE_IS_OLD)
+
+
+def _locked(old: Select[int]) -> Select[int]:
+    """Return what locks the recipients of messages that look old, where somebody may be at them."""
+    columns = recipients.c
+    return (
+        select(columns.id).where(columns.message_id.in_(old)).order_by(columns.id).with_for_update()
+    )
+
+
 _OLD_CONTENTS = select(contents.c.message_id).where(_CONTENT_IS_OLD)
 _OLD_MESSAGES = select(messages.c.id).where(_MESSAGE_IS_OLD)
+_KEPT_CONTENTS = _locked(_OLD_CONTENTS)
+_KEPT_MESSAGES = _locked(_OLD_MESSAGES)

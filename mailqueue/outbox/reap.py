@@ -132,9 +132,14 @@ def expire(
     ]
     # Each question finds a batch of its own, and somebody may be found by two of them.
     rows = list({row.id: row for row in found}.values())[:BATCH]
-    if rows:
-        connection.execute(_EXPIRE, {"expired": [row.id for row in rows], "now": now})
-    return [Expired(row.id, row.message_id, row.address, row.relay) for row in rows]
+    if not rows:
+        return []
+    # Whoever was claimed since by somebody else, as can be on PostgreSQL, has not expired.
+    wanted = {"expired": [row.id for row in rows], "now": now}
+    done = set(connection.execute(_EXPIRE, wanted).scalars())
+    return [
+        Expired(row.id, row.message_id, row.address, row.relay) for row in rows if row.id in done
+    ]
 
 
 _HAS_DEADLINE = "finished_at IS NULL AND expires_at IS NOT NULL"
@@ -185,4 +190,5 @@ _EXPIRE = (
     update(recipients)
     .where(recipients.c.id.in_(bindparam("expired", expanding=True)), may(Event.EXPIRE))
     .values(state=after(Event.EXPIRE), due_at=None, finished_at=bindparam("now"))
+    .returning(recipients.c.id)
 )

@@ -183,10 +183,12 @@ def _attempt(result: Result, answer: _Answer) -> Values:
     )
 
 
+# Locked, because what is found is written without another look: on PostgreSQL somebody might reap
+# it in between.
 _HELD = Prepared(
-    select(recipients.c.id, recipients.c.lease, recipients.c.worker).where(
-        among(recipients.c.id, "leased"), may(Event.HAND_BACK)
-    ),
+    select(recipients.c.id, recipients.c.lease, recipients.c.worker)
+    .where(among(recipients.c.id, "leased"), may(Event.HAND_BACK))
+    .with_for_update(),
     "leased",
 )
 
