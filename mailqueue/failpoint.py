@@ -26,6 +26,19 @@ _COMMITS = (
     "breaker-commit",
     "prune-commit",
     "checkpoint",
+    # Of `mailqueue db copy`, in the order in which they come.
+    "copy-fence-commit",
+    "copy-arrival-commit",
+    "copy-seal-commit",
+    "copy-batch-commit",
+    "copy-sequences-commit",
+    "copy-relays-commit",
+    "copy-compare",
+    "copy-moved-commit",
+    "copy-release-commit",
+    # Of `mailqueue db copy --undo`.
+    "copy-undo-commit",
+    "copy-open-commit",
 )
 _STEPS = (
     "connect",

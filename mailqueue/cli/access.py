@@ -124,7 +124,7 @@ def find(config_file: str | None, database: str | None) -> Access:
     return Access(config.database.url, config.database.busy_timeout, config)
 
 
-def checked_url(database: str) -> str:
+def checked_url(database: str, *, hint: str = "'--database'") -> str:
     """Return ``database`` if it can name an outbox; raises `click.BadParameter`."""
     from mailqueue.errors import OutboxError
     from mailqueue.outbox.location import parse_url
@@ -132,5 +132,5 @@ def checked_url(database: str) -> str:
     try:
         parse_url(database)
     except OutboxError as error:
-        raise click.BadParameter(str(error), param_hint="'--database'") from None
+        raise click.BadParameter(str(error), param_hint=hint) from None
     return database

@@ -5,11 +5,16 @@ from __future__ import annotations
 import click
 
 from mailqueue.cli.access import Access, takes_outbox
+from mailqueue.cli.moving import copy, unfence
 
 
 @click.group()
 def db() -> None:
-    """Create, upgrade or check the tables."""
+    """Create, upgrade, check or move the tables."""
+
+
+db.add_command(copy)
+db.add_command(unfence)
 
 
 @db.command()

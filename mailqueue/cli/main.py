@@ -60,7 +60,7 @@ _SECTIONS: Sections = {
     },
     "Upkeep": {
         "config": Entry("mailqueue.cli.config:config", "Check, show or begin the configuration."),
-        "db": Entry("mailqueue.cli.db:db", "Create, upgrade or check the tables."),
+        "db": Entry("mailqueue.cli.db:db", "Create, upgrade, check or move the tables."),
         "systemd": Entry(
             "mailqueue.cli.systemd:systemd", "Print or install the units for systemd."
         ),

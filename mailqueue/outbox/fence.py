@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -21,7 +21,6 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    TextClause,
     delete,
     insert,
     inspect,
@@ -45,6 +44,8 @@ _fence = Table(
     Column("phase", Text, nullable=False),
     Column("place", Text, nullable=False),
     Column("since", BigInteger().with_variant(Integer(), "sqlite"), nullable=False),
+    # What PostgreSQL's triggers say; those of SQLite hold it themselves.
+    Column("said", Text, nullable=False),
     # Other than 0 in the transactions of who fills this outbox, and never committed so.
     Column("passes", Integer, nullable=False, server_default="0"),
     sqlite_strict=True,
@@ -117,21 +118,19 @@ def put_up(connection: Connection, fence: Fence, *, patience: float) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(_PATIENCE, {"wait": f"{max(1, round(patience * 1000))}ms"})
-    _take_down(connection)
     _fence.create(connection, checkfirst=True)
     connection.execute(delete(_fence))
-    values = {"id": fence.id, "phase": str(fence.phase), "place": fence.place, "since": fence.since}
-    connection.execute(insert(_fence).values(**values))
-    for statement in barrier.statements(
-        connection.dialect.name, f"{_SIGN} {fence}", is_open=fence.phase is Phase.DRAINING
-    ):
-        connection.execute(_literally(statement))
+    said = f"{_SIGN} {fence}"
+    connection.execute(
+        insert(_fence).values(**{**asdict(fence), "phase": str(fence.phase), "said": said})
+    )
+    barrier.build(connection, said, is_open=fence.phase is Phase.DRAINING)
     ring_after_commit(connection)
 
 
 def take_away(connection: Connection) -> None:
     """Take the fence away, with all that belongs to it; daemons are woken by the commit."""
-    _take_down(connection)
+    barrier.remove(connection)
     _fence.drop(connection, checkfirst=True)
     ring_after_commit(connection)
 
@@ -153,16 +152,6 @@ def _let_pass(connection: Connection, copy: str, passes: int) -> None:
     if done.rowcount != 1:
         check(connection)
         raise LookupError(f"the fence of the copy {copy} has been taken away")
-
-
-def _take_down(connection: Connection) -> None:
-    for statement in barrier.removal(connection):
-        connection.execute(text(statement))
-
-
-def _literally(statement: str) -> TextClause:
-    """Return ``statement`` as it is, though there may be colons in it, as in a URL."""
-    return text(re.sub(r":(?=\w)", r"\\:", statement))
 
 
 # What the triggers say, to whoever writes: an older version and a shell show it as it is.
