@@ -7,8 +7,9 @@ from dataclasses import dataclass
 TARGET = 0.02
 """Seconds that a transaction is meant to take. On a busy machine one takes several times as long as
 the one before, and must then still be over in a tenth of a second."""
-FEWEST = 200
+FEWEST = 50
 """Where the disk is slow a commit takes its time by itself, and smaller ones would only be more."""
+FIRST = 200
 MOST = 2_000
 SHORTEST_PAUSE = 0.005
 
@@ -17,7 +18,7 @@ SHORTEST_PAUSE = 0.005
 class Stride:
     """The ``size`` of the next transaction, learnt from how long the last one took."""
 
-    size: int = FEWEST
+    size: int = FIRST
 
     def after(self, seconds: float) -> Stride:
         """Return the stride that follows a transaction of ``seconds``.
