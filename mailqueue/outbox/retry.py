@@ -34,6 +34,28 @@ async def until_taken(
     and so is `OutboxFencedError`.
     """
 
+    # The first try costs no more than itself: a busy writer makes a hundred in a second.
+    try:
+        return await transaction()
+    except OutboxError as error:
+        failed: OutboxError | None = error
+
+    async def again() -> T:
+        nonlocal failed
+        if failed is not None:
+            first, failed = failed, None
+            raise first
+        return await transaction()
+
+    return await _retrying(sleep, jitter, refused, patience)(again)
+
+
+def _retrying(
+    sleep: Callable[[float], Awaitable[None]],
+    jitter: Callable[[], float],
+    refused: Callable[[OutboxError], None],
+    patience: Patience,
+) -> AsyncRetrying:
     def wait(state: RetryCallState) -> float:
         return patience.delay(state.attempt_number, jitter())
 
@@ -42,7 +64,7 @@ async def until_taken(
         if isinstance(error, OutboxError):
             refused(error)
 
-    retrying = AsyncRetrying(
+    return AsyncRetrying(
         sleep=sleep,
         retry=retry_if_exception(_may_pass),
         stop=stop_never,
@@ -50,8 +72,3 @@ async def until_taken(
         before_sleep=tell,
         reraise=True,
     )
-
-    async def once() -> T:
-        return await transaction()
-
-    return await retrying(once)
