@@ -19,10 +19,14 @@ from mailqueue.outbox.engine import (
     write_engine,
 )
 from mailqueue.outbox.location import database_path, parse_url
+from mailqueue.outbox.writing import WriteConnection
 
 
 class Access:
-    """The engines of an `Outbox`: its own ones for a URL, or the application's."""
+    """The engines of an `Outbox`: its own ones for a URL, or the application's.
+
+    ``writing``: what a SQLite file of the outbox's own is written with, instead of ``write``.
+    """
 
     _process: int
     _lock: threading.Lock
@@ -31,6 +35,7 @@ class Access:
     def __init__(self, place: str | URL | PathLike[str] | Engine, busy_timeout: float) -> None:
         self.busy_timeout: Final = busy_timeout
         self._own: tuple[Engine, ...] = ()
+        self.writing: WriteConnection | None = None
         if isinstance(place, Engine):
             self.url, self.write, self.read = place.url, place, place
         elif isinstance(place, AsyncEngine):
@@ -40,6 +45,8 @@ class Access:
             self.write = write_engine(self.url, busy_timeout=busy_timeout)
             self.read = read_engine(self.url, busy_timeout=busy_timeout)
             self._own = (self.write, self.read)
+            if self.write.dialect.name == "sqlite":
+                self.writing = WriteConnection(self.write, patience=busy_timeout)
         self._begin_process()
 
     @property
@@ -50,8 +57,10 @@ class Access:
     def prepare(self) -> None:
         """Before each use: see to it, once, that the outbox is there. Raises `OutboxError`."""
         if self._process != os.getpid():
+            # The parent goes on using the connections; closing them here would disturb it.
+            if self.writing is not None:
+                self.writing.abandon()
             for engine in self._own:
-                # The parent goes on using the connections; closing them here would disturb it.
                 engine.dispose(close=False)
             self._begin_process()
         if self._is_prepared:
@@ -67,6 +76,8 @@ class Access:
 
     def close(self) -> None:
         """Close the outbox's own connections; an application's engine is left alone."""
+        if self.writing is not None:
+            self.writing.close()
         for engine in self._own:
             engine.dispose()
 

@@ -26,6 +26,7 @@ from mailqueue.outbox.faults import translating
 from mailqueue.outbox.lookup import MessageStatus
 from mailqueue.outbox.moment import clock_for
 from mailqueue.outbox.outcome import carry_out, look
+from mailqueue.outbox.writing import WriteConnection
 
 T = TypeVar("T")
 Transaction: TypeAlias = "Connection | Session | scoped_session[Session]"
@@ -182,8 +183,8 @@ class Outbox:
         if connection is None and self._producer.path is None:
             self._access.prepare()
             receipts = self._producer.store_for_certain(self._certainty, drafts)
-        elif connection is None and self._access.is_own:
-            receipts = self._store_in_own(drafts)
+        elif connection is None and (writing := self._access.writing) is not None:
+            receipts = self._store_in_own(drafts, writing)
         else:
             receipts = self._do(
                 lambda known: self._producer.store_and_ring(known, drafts),
@@ -194,12 +195,10 @@ class Outbox:
             reach("after", "enqueue-commit")
         return receipts
 
-    def _store_in_own(self, drafts: list[Draft]) -> list[Receipt]:
+    def _store_in_own(self, drafts: list[Draft], writing: WriteConnection) -> list[Receipt]:
         self._access.prepare()
-        with translating(self._access.url), self._access.write.begin() as own:
-            receipts = self._producer.store(own, drafts)
-        self._producer.ring()
-        return receipts
+        with translating(self._access.url), writing.begin(committed=self._producer.ring) as own:
+            return self._producer.store(own, drafts)
 
     def _do(
         self,
@@ -214,7 +213,10 @@ class Outbox:
                 return self._producer.join(_connection(given), work)
         self._access.prepare()
         with translating(self._access.url):
-            return carry_out(engine, work)
+            if self._access.writing is None or engine is not self._access.write:
+                return carry_out(engine, work)
+            with self._access.writing.begin() as own:
+                return work(own)
 
 
 def _connection(given: Transaction) -> Connection:

@@ -23,6 +23,7 @@ from mailqueue.errors import OutboxError
 from mailqueue.outbox.enqueue import Draft, Receipt
 from mailqueue.outbox.faults import translating
 from mailqueue.outbox.outcome import carry_out
+from mailqueue.outbox.writing import WriteConnection
 
 T = TypeVar("T")
 Outcome: TypeAlias = "list[Receipt] | BaseException"
@@ -38,6 +39,9 @@ class Writer:
 
     def __init__(self, engine: Engine, producer: Producer, wait: float) -> None:
         self._engine = engine
+        self._writing = (
+            WriteConnection(engine, patience=wait) if producer.path is not None else None
+        )
         self._producer = producer
         self._certainty = Certainty(engine, producer.clock, wait)
         self._thread: ThreadPoolExecutor | None = None
@@ -72,8 +76,13 @@ class Writer:
         await self._idle.wait()
         thread, self._thread = self._thread, None
         if thread is not None:
-            await asyncio.get_running_loop().run_in_executor(thread, self._engine.dispose)
+            await asyncio.get_running_loop().run_in_executor(thread, self._close)
             thread.shutdown()
+
+    def _close(self) -> None:
+        if self._writing is not None:
+            self._writing.close()
+        self._engine.dispose()
 
     def _notice_fork(self) -> None:
         """In the child of a fork: forget the thread and the connection, which are the parent's."""
@@ -83,6 +92,8 @@ class Writer:
         self._thread, self._waiting, self._idle = None, [], asyncio.Event()
         self._idle.set()
         # Closing it here would disturb the parent, who goes on using it.
+        if self._writing is not None:
+            self._writing.abandon()
         self._engine.dispose(close=False)
 
     def _executor(self) -> ThreadPoolExecutor:
@@ -139,9 +150,9 @@ class Writer:
     def _stored(self, drafts: list[Draft]) -> list[Receipt]:
         if self._producer.path is None:
             return self._producer.store_for_certain(self._certainty, drafts)
-        receipts = self._in_transaction(partial(self._producer.store, drafts=drafts))
-        self._producer.ring()
-        return receipts
+        return self._in_transaction(
+            partial(self._producer.store, drafts=drafts), committed=self._producer.ring
+        )
 
     def _one_by_one(self, calls: list[_Call]) -> list[Outcome]:
         """Try again, after an error that is of one call or another, and find out of which."""
@@ -149,11 +160,9 @@ class Writer:
             if self._producer.path is None:
                 with translating(self._producer.url):
                     return self._certainty.commit(partial(self._each, calls), _receipts)
-            outcomes = self._in_transaction(partial(self._each, calls))
+            return self._in_transaction(partial(self._each, calls), committed=self._producer.ring)
         except OutboxError as error:
             return [error] * len(calls)
-        self._producer.ring()
-        return outcomes
 
     def _each(self, calls: list[_Call], connection: Connection) -> list[Outcome]:
         outcomes = [self._alone(connection, call) for call in calls]
@@ -171,9 +180,14 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - told to the one whom it concerns
             return error
 
-    def _in_transaction(self, work: Callable[[Connection], T]) -> T:
+    def _in_transaction(
+        self, work: Callable[[Connection], T], *, committed: Callable[[], object] | None = None
+    ) -> T:
         with translating(self._producer.url):
-            return carry_out(self._engine, work)
+            if self._writing is None:
+                return carry_out(self._engine, work)
+            with self._writing.begin(committed) as connection:
+                return work(connection)
 
 
 def _receipts(outcomes: list[Outcome]) -> Iterator[Receipt]:

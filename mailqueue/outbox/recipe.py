@@ -41,7 +41,7 @@ class Recipe:
     @classmethod
     def writing(cls, busy_timeout: float) -> Recipe:
         """For our own engines that write: a transaction takes its turn when it begins."""
-        return cls((*_DURABLE, *_LOG, *_HARDENED), busy_timeout, "BEGIN IMMEDIATE")
+        return cls((*_DURABLE, *_LOG, *_HARDENED), busy_timeout, BEGIN)
 
     @classmethod
     def reading(cls, busy_timeout: float) -> Recipe:
@@ -58,6 +58,9 @@ class Recipe:
 
 
 _FOLLOWED = "mailqueue.recipe"
+_BY_HAND = "mailqueue.by-hand"
+BEGIN = "BEGIN IMMEDIATE"
+"""How a transaction of ours takes its turn."""
 _installed: WeakSet[Engine] = WeakSet()
 _installing = Lock()
 
@@ -79,7 +82,8 @@ def install(engine: Engine, recipe: Recipe) -> None:
             record.info[_FOLLOWED] = recipe
 
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(recipe.begin)
+        if _BY_HAND not in connection.info:
+            connection.exec_driver_sql(recipe.begin)
 
     event.listen(engine, "checkout", prepare)
     event.listen(engine, "begin", begin)
@@ -92,11 +96,32 @@ def own_driver(connection: Connection) -> sqlite3.Connection | None:
     that it sees. A statement given to the driver costs a tenth of one that goes by way of
     SQLAlchemy; on an application's engine it would escape what the application has hung there.
     """
-    recipe: Recipe | None = connection.info.get(_FOLLOWED)
+    info = connection.info
+    kept: sqlite3.Connection | None = info.get(_BY_HAND)
+    if kept is not None:
+        return kept
+    recipe: Recipe | None = info.get(_FOLLOWED)
     if recipe is None or not recipe.is_ours or not connection.in_transaction():
         return None
+    return sqlite_driver(connection)
+
+
+def sqlite_driver(connection: Connection) -> sqlite3.Connection | None:
+    """Return what ``connection`` drives SQLite with; None where it is something else."""
     driver = connection.connection.driver_connection
     return driver if isinstance(driver, sqlite3.Connection) else None
+
+
+def begin_by_hand(connection: Connection) -> None:
+    """Tell SQLAlchemy that a transaction has begun, in which SQLite's come and go (see `BEGIN`)."""
+    connection.info[_BY_HAND] = sqlite_driver(connection)
+    connection.begin()
+
+
+def begin_by_itself(connection: Connection) -> None:
+    """Undo `begin_by_hand`, between two transactions of SQLite's."""
+    connection.rollback()
+    connection.info.pop(_BY_HAND, None)
 
 
 def _prepare(connection: Any, recipe: Recipe) -> None:

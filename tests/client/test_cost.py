@@ -5,29 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import sqlite3
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
 
 from mailqueue import AsyncOutbox, Outbox
 from mailqueue.clock import FakeClock
 from tests.client.parts import RAW, make_message
+from tests.support.kept import kept_driver
 
 
 class Cost:
-    """What SQLite was told to do on the connections of one engine; every row is an INSERT."""
+    """What SQLite was told to do by an outbox that is in use; every row is an INSERT."""
 
-    def __init__(self, engine: Any) -> None:
-        assert isinstance(engine, Engine)
+    def __init__(self, outbox: Outbox | AsyncOutbox) -> None:
         self._statements: list[str] = []
-        event.listen(engine, "checkout", self._listen)
-
-    def _listen(self, connection: sqlite3.Connection, _record: Any, _proxy: Any) -> None:
-        connection.set_trace_callback(self._statements.append)
+        kept_driver(outbox).set_trace_callback(self._statements.append)
 
     def verbs(self) -> list[str]:
         """Return the statements in their order, each by its first word and, for INSERT, table."""
@@ -42,39 +37,54 @@ def test_one_message(url: str, message: Any) -> None:
     """A message is three rows and one commit, and nothing else is asked or written."""
     with Outbox(url) as outbox:
         outbox.enqueue(message)
-        cost = Cost(outbox._access.write)
+        cost = Cost(outbox)
         outbox.enqueue(message)
-    assert cost.verbs() == ["BEGIN", "messages", "contents", "recipients", "COMMIT"]
+        assert cost.verbs() == ["BEGIN", "messages", "contents", "recipients", "COMMIT"]
 
 
 def test_a_key_costs_one_look(url: str) -> None:
     """Only an idempotency key is looked for, and a known one writes nothing."""
     with Outbox(url) as outbox:
         outbox.enqueue(RAW, idempotency_key="k")
-        cost = Cost(outbox._access.write)
+        cost = Cost(outbox)
         assert outbox.enqueue(RAW, idempotency_key="k").duplicate
-    assert cost.verbs() == ["BEGIN", "SELECT", "COMMIT"]
+        assert cost.verbs() == ["BEGIN", "SELECT", "COMMIT"]
 
 
 def test_a_hundred_messages(url: str) -> None:
     """However many messages a list has, it is one commit, and three rows for each."""
     with Outbox(url) as outbox:
         outbox.enqueue(RAW)
-        cost = Cost(outbox._access.write)
+        cost = Cost(outbox)
         assert len(outbox.enqueue_many([RAW] * 100)) == 100
+        verbs = cost.verbs()
     rows = {"messages": 100, "contents": 100, "recipients": 100}
-    assert Counter(cost.verbs()) == {"BEGIN": 1, "COMMIT": 1, **rows}
+    assert Counter(verbs) == {"BEGIN": 1, "COMMIT": 1, **rows}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_one_flush_for_each_call(url: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is waited for once in each call, and by nobody but us."""
+    flushed: list[int] = []
+    monkeypatch.setattr("mailqueue.outbox.flush._to_disk", flushed.append)
+    with Outbox(url) as outbox:
+        outbox.enqueue(RAW)
+        flushed.clear()
+        outbox.enqueue_many([RAW] * count)
+        assert len(flushed) == 1
+        assert kept_driver(outbox).execute("PRAGMA synchronous").fetchone() == (1,)
 
 
 async def test_fifty_at_once(url: str) -> None:
     """The first of fifty concurrent calls is committed at once, all others together."""
     async with AsyncOutbox(url) as outbox:
         await outbox.enqueue(RAW)
-        cost = Cost(outbox._access.write)
+        cost = Cost(outbox)
         receipts = await asyncio.gather(*(outbox.enqueue(RAW) for _ in range(50)))
+        verbs = cost.verbs()
     assert len({receipt.id for receipt in receipts}) == 50
     rows = {"messages": 50, "contents": 50, "recipients": 50}
-    assert Counter(cost.verbs()) == {"BEGIN": 2, "COMMIT": 2, **rows}
+    assert Counter(verbs) == {"BEGIN": 2, "COMMIT": 2, **rows}
 
 
 def test_disk_and_directory_are_not_read_each_time(

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from mailqueue import (
     NotAnOutboxError,
@@ -24,6 +23,7 @@ from mailqueue import (
     SchemaTooNewError,
 )
 from tests.client.parts import RAW, query
+from tests.support.kept import kept_driver
 
 COUNT = "SELECT count(*) FROM mailqueue_messages"
 
@@ -67,24 +67,11 @@ async def test_full(outbox: Any, path: Path) -> None:
     kept = await outbox.enqueue(RAW)
     ((pages,),) = query(path, "PRAGMA page_count")
     limit = f"PRAGMA max_page_count={pages + 2}"
-    _every_connection(outbox, limit)
+    kept_driver(getattr(outbox, "_outbox", outbox)).execute(limit)
     with pytest.raises(OutboxFullError, match="nothing was stored"):
         await outbox.enqueue(RAW + b"x" * 70 + b"\r\n" * 100_000)
     assert query(path, "SELECT id FROM mailqueue_messages") == [(kept.id,)]
     assert query(path, "PRAGMA integrity_check") == [("ok",)]
-
-
-def _every_connection(outbox: Any, pragma: str) -> None:
-    """Let every connection that ``outbox`` uses to write begin with ``pragma``."""
-    inner = getattr(outbox, "_outbox", outbox)
-    engine = inner._access.write
-    engine = getattr(engine, "sync_engine", engine)
-
-    @event.listens_for(engine, "checkout")
-    def _limit(connection: Any, _record: Any, _proxy: Any) -> None:
-        cursor = connection.cursor()
-        cursor.execute(pragma)
-        cursor.close()
 
 
 async def test_not_a_database(outbox: Any, path: Path) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
 
 from mailqueue import (
     AsyncOutbox,
@@ -24,6 +23,7 @@ from mailqueue import (
     Receipt,
 )
 from tests.client.parts import RAW, query
+from tests.support.kept import kept_driver
 
 COUNT = "SELECT count(*) FROM mailqueue_messages"
 
@@ -35,13 +35,12 @@ class Held:
         self.outbox = outbox
         self.path = path
         self.commits = 0
-        assert isinstance(outbox._access.write, Engine)
-        event.listen(outbox._access.write, "commit", self._count)
+        kept_driver(outbox).set_trace_callback(self._count)
         self._other = sqlite3.connect(path, isolation_level=None)
         self._other.execute("BEGIN IMMEDIATE")
 
-    def _count(self, _connection: Any) -> None:
-        self.commits += 1
+    def _count(self, statement: str) -> None:
+        self.commits += statement == "COMMIT"
 
     async def begin(self, *calls: Any) -> list[asyncio.Task[Receipt]]:
         """Start ``calls`` as tasks, in their order, and return when all of them wait."""
@@ -146,7 +145,9 @@ async def test_a_key_raced_for_by_calls_of_one_process(held: Held) -> None:
     assert third.message == first.id
 
 
-async def test_a_commit_that_fails_fails_for_all(url: str, path: Path) -> None:
+async def test_a_commit_that_fails_fails_for_all(
+    url: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When the database gives out, everybody in the transaction gets the error, and nothing stays.
 
     What comes afterwards is stored again.
@@ -156,15 +157,15 @@ async def test_a_commit_that_fails_fails_for_all(url: str, path: Path) -> None:
         held = Held(outbox, path)
         tasks = await held.begin(*(outbox.enqueue(RAW) for _ in range(10)))
 
-        def fail(connection: Any) -> None:
-            if held.commits == 2:
+        def fail(kept: Any) -> None:
+            if held.commits == 1:
                 raise sqlite3.OperationalError("disk I/O error")
+            kept.driver.commit()
 
-        assert isinstance(outbox._access.write, Engine)
-        event.listen(outbox._access.write, "commit", fail)
-        held.let_go()
-        first, *others = await settled(tasks)
-        event.remove(outbox._access.write, "commit", fail)
+        with monkeypatch.context() as patched:
+            patched.setattr("mailqueue.outbox.writing._Kept.commit", fail)
+            held.let_go()
+            first, *others = await settled(tasks)
         assert isinstance(first, Receipt)
         assert {type(each).__name__ for each in others} == {"OutboxError"}
         assert query(path, COUNT) == [(2,)]
@@ -179,13 +180,9 @@ async def test_a_disk_that_is_full_is_told_to_all(url: str, path: Path) -> None:
         held = Held(outbox, path)
         ((pages,),) = query(path, "PRAGMA page_count")
 
-        def limit(connection: Any, _record: Any, _proxy: Any) -> None:
-            connection.execute(f"PRAGMA max_page_count={pages + 2}")
-
+        kept_driver(outbox).execute(f"PRAGMA max_page_count={pages + 2}")
         large = RAW + b"x" * 70 + b"\r\n" * 100_000
         tasks = await held.begin(*(outbox.enqueue(large) for _ in range(3)))
-        assert isinstance(outbox._access.write, Engine)
-        event.listen(outbox._access.write, "checkout", limit)
         held.let_go()
         results = await settled(tasks)
         assert [type(each) for each in results[1:]] == [OutboxFullError] * 2

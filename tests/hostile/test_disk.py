@@ -28,6 +28,7 @@ from tests.support.daemon import (
     settings_for,
     until,
 )
+from tests.support.kept import kept_driver
 
 ANN, BOB = "ann@example.net", "bob@example.net"
 SMALLEST = 4096
@@ -225,12 +226,12 @@ def test_a_file_system_that_is_used_up_takes_nothing_and_loses_nothing(tmp_path:
 def test_a_full_database_takes_mail_again_once_there_is_room(outbox: OutboxFile) -> None:
     """`OutboxFullError` stores nothing, and the same producer needs no restart afterwards."""
     with Outbox(outbox.url, limits=Limits(free_disk=None)) as producer:
-        fault = Fault(producer._access.write, "max_page_count=1", "max_page_count=1073741823")
-        fault.inflict()
+        kept = producer.enqueue(_message()).id
+        kept_driver(producer).execute("PRAGMA max_page_count=1")
         with pytest.raises(OutboxFullError, match="nothing was stored"):
             producer.enqueue(_message("x\n" * 100_000))
-        assert outbox.value("SELECT count(*) FROM mailqueue_messages") == 0
-        fault.mend()
+        assert outbox.value("SELECT max(id) FROM mailqueue_messages") == kept
+        kept_driver(producer).execute("PRAGMA max_page_count=1073741823")
         assert producer.enqueue(_message("x\n" * 100_000)).id
     assert outbox.value("PRAGMA integrity_check") == "ok"
 

@@ -35,10 +35,18 @@ MUTATIONS: Final = (
     ),
     Mutation(
         1,
+        "return the receipt before the log is flushed",
+        "mailqueue/outbox/writing.py",
+        "            kept.flush()\n",
+        "            pass\n",
+        ("tests/outbox/test_writing.py",),
+    ),
+    Mutation(
+        1,
         "return the receipt of a transaction that is rolled back",
-        "mailqueue/client/outbox.py",
-        "self._access.write.begin() as own",
-        "self._access.write.connect() as own",
+        "mailqueue/outbox/writing.py",
+        "                kept.commit()\n",
+        "                kept.roll_back()\n",
         ("tests/client/test_outbox.py", "-k", "test_enqueue"),
     ),
     Mutation(
