@@ -14,7 +14,7 @@ class Patience:
     """
 
     initial: float = 0.1
-    maximum: float = 5.0
+    maximum: float = 2.0
 
     def delay(self, tried: int, jitter: float) -> float:
         """Return the seconds to wait after ``tried`` tries; ``jitter`` in [0, 1)."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, or_, select, update
 
+from mailqueue.outbox.relays import change
 from mailqueue.outbox.tables import relays
 
 
@@ -39,10 +40,7 @@ def pause(connection: Connection, relay: str, decided: Pause) -> None:
         "paused_by": decided.by,
         "pause_reason": decided.reason,
     }
-    changed = connection.execute(update(relays).where(relays.c.name == relay).values(**values))
-    if changed.rowcount == 0:
-        unknown = {"breaker": "closed", "since": decided.at}
-        connection.execute(insert(relays).values(name=relay, **unknown, **values))
+    change(connection, relay, values, since=decided.at)
 
 
 def resume(connection: Connection, relay: str, *, now: int) -> bool:

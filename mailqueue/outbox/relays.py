@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, select, text, update
 
 from mailqueue.failpoint import reach
 from mailqueue.outbox.tables import DEFAULT_RELAY, relays, shares
@@ -86,10 +87,25 @@ def save(connection: Connection, row: RelayRow, *, is_news: bool = True) -> None
         return
     values = {key: value for key, value in asdict(row).items() if key not in _OTHERS}
     name = values.pop("name")
-    changed = connection.execute(update(relays).where(relays.c.name == name).values(**values))
-    if changed.rowcount == 0:
-        connection.execute(insert(relays).values(name=name, **values))
+    change(connection, name, values, since=row.since)
     reach("before", "breaker-commit")
+
+
+def change(connection: Connection, name: str, values: Mapping[str, Any], *, since: int) -> None:
+    """Write ``values`` into the row of a relay, which is made if there is none.
+
+    On PostgreSQL somebody else may make it at the same moment: then it is his that is changed.
+    """
+    statement = update(relays).where(relays.c.name == name).values(**values)
+    if connection.execute(statement).rowcount == 0:
+        connection.execute(_ENTER, {"name": name, "since": since})
+        connection.execute(statement)
+
+
+_ENTER: Final = text(
+    "INSERT INTO mailqueue_relays (name, breaker, since) VALUES (:name, 'closed', :since)"
+    " ON CONFLICT (name) DO NOTHING"
+)
 
 
 def _has_touched(connection: Connection, row: RelayRow) -> bool:

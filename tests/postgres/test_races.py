@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, func, select
+from sqlalchemy.exc import DBAPIError
 
 from mailqueue.mail.lifecycle import Event, State
 from mailqueue.outbox import reap as reaping
 from mailqueue.outbox import record as recording
 from mailqueue.outbox.acts import act
+from mailqueue.outbox.pauses import Pause, pause, pauses
 from mailqueue.outbox.prune import Pruned, Retention, prune
 from mailqueue.outbox.reap import expire, reap
 from mailqueue.outbox.record import Result, record
-from mailqueue.outbox.tables import contents, messages, recipients
+from mailqueue.outbox.relays import RelayRow, load, show
+from mailqueue.outbox.tables import contents, messages, recipients, relays
 from tests.postgres.places import WAITING, query
 from tests.support.leases import ACCEPTED, LEASE, POLICY, attempts_of, result_of, row_of, take
 from tests.support.rows import NOW, SECOND, add_message
@@ -129,3 +133,48 @@ def test_what_somebody_has_just_asked_to_be_sent_again_is_not_pruned(
         for table in (messages, contents):
             assert connection.scalar(select(func.count()).select_from(table)) == 1
     assert pruned == [Pruned(0, 0, None)]
+
+
+def test_daemons_that_begin_at_once_write_the_same_relays(engine: Engine) -> None:
+    """Each finds no row of its relay and writes one; whoever comes second changes that."""
+    rows = [
+        RelayRow("main", "closed", since=NOW, is_default=True),
+        RelayRow("spare", "closed", since=NOW),
+    ]
+    _at_once(engine, lambda connection: show(connection, rows, worker="w", stale=()), times=20)
+    with engine.begin() as connection:
+        assert sorted(load(connection)) == ["main", "spare"]
+
+
+def test_operators_who_pause_a_new_relay_at_once_do_not_collide(engine: Engine) -> None:
+    """Both have paused it, and the row says who was last."""
+    decided = Pause(NOW, None, "olga")
+    _at_once(engine, lambda connection: pause(connection, "main", decided), times=20)
+    with engine.begin() as connection:
+        assert pauses(connection, now=NOW) == {"main": decided}
+
+
+def _at_once(engine: Engine, work: Callable[[Connection], object], *, times: int) -> None:
+    """Do it in four transactions at once, and that so often, each time with no relay known."""
+    barrier, failed = threading.Barrier(4, action=partial(_forget_relays, engine)), []
+
+    def begin() -> None:
+        for _ in range(times):
+            barrier.wait(10)
+            try:
+                with engine.begin() as connection:
+                    work(connection)
+            except DBAPIError as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=begin) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failed, failed[0]
+
+
+def _forget_relays(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(relays.delete())
