@@ -34,7 +34,7 @@ class Ear:
 
         known = parse_url(url).set(drivername="postgresql+psycopg")
         _, given = known.get_dialect()().create_connect_args(known)
-        ours = arguments(known, name="mailqueue listening")
+        ours = arguments(known, name="mailqueue-listening")
         with _translating(known):
             connection = await AsyncConnection.connect(**ours, **given, autocommit=True)
             try:

@@ -93,7 +93,7 @@ def _cut_listeners(url: str) -> None:
     query(
         url,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE application_name = 'mailqueue listening' AND datname = current_database()",
+        " WHERE application_name = 'mailqueue-listening' AND datname = current_database()",
     )
 
 
