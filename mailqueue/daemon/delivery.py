@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from mailqueue.clock import Clock
+from mailqueue.daemon.ration import Ration, Turn
 from mailqueue.mail.decision import Decision, decide
 from mailqueue.mail.dialogue import Finding
 from mailqueue.mail.doubt import OnDoubt
@@ -17,8 +17,8 @@ from mailqueue.mail.schedule import Backoff
 from mailqueue.mail.stage import Stage
 from mailqueue.outbox.lease import Lease, LeasedMessage
 from mailqueue.outbox.record import Result, Trial
-from mailqueue.smtp.pool import Pool
-from mailqueue.smtp.session import SessionFacts
+from mailqueue.smtp.pool import MayBegin, Pool
+from mailqueue.smtp.session import Session, SessionFacts
 from mailqueue.smtp.transaction import Transaction
 
 
@@ -32,12 +32,12 @@ class Terms:
     recipients_per_transaction: int
     is_stand_in: bool = False
     """Whether the relay is a fallback, in place of the one that the mail is meant for."""
+    ration: Ration | None = None
+    """What we may offer of the relay's rate; None: as much as it takes."""
 
 
 Settle = Callable[["Delivery", Sequence[Result]], "asyncio.Future[None]"]
 """Takes results to be recorded; whoever has taken them says so by `Delivery.is_written`."""
-MayBegin = Callable[[int], Awaitable[bool]]
-"""Whether a transaction with so many recipients, none of them counted before, may begin now."""
 MayWriteDot = Callable[[Sequence[Lease], OnDoubt], bool | Awaitable[bool]]
 """Whether the leases are still ours; where doubt is held, it is marked durably first, which is
 awaited."""
@@ -169,16 +169,21 @@ class Delivery:
             # Nobody enqueued it so: sent, it would be an empty mail, and the loss would not show.
             raise LookupError("the outbox holds no content for this message")
         envelope = Envelope(self.message.sender, tuple([lease.address for lease in batch]))
-        fresh = False
+        fresh, ration, turn = False, self.terms.ration, None
         while True:
-            # Whoever begins anew, because a session was stale, has been counted.
-            may_begin = partial(self.may_begin, 0 if fresh else len(batch))
-            session = await self.pool.borrow(fresh=fresh, may_begin=may_begin)
+            if ration is not None and (turn := await ration.turn(len(batch))) is None:
+                return None
+            session = await self.pool.borrow(fresh=fresh, may_begin=self.may_begin)
             self._started_at = self.clock.now()
             if session is None:
                 return None
             if isinstance(session, Evidence):
                 return (Finding(session),) * len(batch)
+            if ration is not None and turn is not None:
+                # Not before, because nobody knows how long it takes to open one.
+                await self._wait_for(ration, turn, session)
+                # Whoever has to begin anew, because a session is stale, has been counted.
+                ration = None
             if self.is_unwanted:
                 # While the session was being opened.
                 self.pool.give_back(session)
@@ -197,6 +202,17 @@ class Delivery:
             # The session had died while idle, or under the mail before this one.
             self._forget()
             fresh = True
+
+    async def _wait_for(self, ration: Ration, turn: Turn, session: Session) -> None:
+        """Return when the relay's rate lets this one begin, or when it may not any more."""
+        try:
+            may_begin = await ration.comes(turn) and await self.may_begin()
+        except BaseException:
+            self.pool.give_back(session)
+            raise
+        self._started_at = self.clock.now()
+        if not may_begin and not self.is_unwanted:
+            self.is_unwanted, self._unwanted_for = True, "the relay was paused meanwhile"
 
     def _forget(self) -> None:
         """Begin anew: what was on another session says nothing of what comes."""

@@ -223,6 +223,7 @@ class Dispatcher(Service):
             self.routing.policy_of(opening.queue),
             route.settings.most_recipients,
             is_stand_in=self.routing.relay_of(opening.queue) != route.name,
+            ration=route.ration,
         )
         return partial(
             Delivery,

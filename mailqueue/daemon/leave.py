@@ -33,20 +33,10 @@ class Leave:
     clock: Clock
     is_fenced: Callable[[], bool]
 
-    async def may_begin(self, recipients: int = 1) -> bool:
-        """Whether a transaction with so many recipients may begin now.
-
-        Waits while results are too long unwritten, and for as long as the relay's rate asks for.
-        """
+    async def may_begin(self) -> bool:
+        """Whether a transaction may begin now; waits while results are too long unwritten."""
         if self.recorder.is_behind:
             await self.recorder.caught_up()
-        ration = self.route.ration
-        if ration is None or not recipients:
-            return self._is_free()
-        # Looked at twice: nothing is taken in vain, and much may happen while one waits.
-        return self._is_free() and await ration.take(recipients) and self._is_free()
-
-    def _is_free(self) -> bool:
         route = self.route
         if self.is_fenced():
             return False

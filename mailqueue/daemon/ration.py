@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from mailqueue.clock import Clock
 from mailqueue.mail.rate import Rate
@@ -15,8 +16,20 @@ IN_HAND_SECONDS = 1.0
 only keep urgent mail waiting."""
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The instants of one transaction's recipients, from ``first`` to ``last`` (monotonic seconds).
+
+    It may begin at the last one.
+    """
+
+    first: float
+    last: float
+    recipients: int
+
+
 class Ration:
-    """Gives leave to transactions, in the order in which they ask, each at its instant.
+    """Gives transactions their turns, in the order in which they ask.
 
     Instants come in batches, see `put`; `wanted` and `least` say how many are missing. ``asked``
     is called when some are, ``freed`` when more messages may be claimed.
@@ -30,23 +43,36 @@ class Ration:
         self._freed = freed
         self._clock = clock
         self._instants: deque[float] = deque()
-        self._waiting: deque[tuple[int, asyncio.Future[bool]]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: deque[tuple[int, asyncio.Future[Turn | None]]] = deque()
 
-    async def take(self, recipients: int) -> bool:
-        """Return when so many may be offered now; False: sent away."""
-        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    async def turn(self, recipients: int) -> Turn | None:
+        """Return the turn of so many recipients as soon as it is known; None: sent away."""
+        turn: asyncio.Future[Turn | None] = asyncio.get_running_loop().create_future()
         entry = (recipients, turn)
         self._waiting.append(entry)
         self._serve()
-        if not turn.done() and self.wanted:
-            self._asked()
         try:
             return await turn
         finally:
             if entry in self._waiting:
                 self._waiting.remove(entry)
                 self._serve()
+
+    async def comes(self, turn: Turn) -> bool:
+        """Return when it has come; False: sent away.
+
+        Whoever missed it, because something else took so long, waits for another.
+        """
+        while True:
+            now = self._clock.monotonic()
+            if now - turn.first > self.rate.patience(turn.recipients):
+                if (again := await self.turn(turn.recipients)) is None:
+                    return False
+                turn = again
+            elif turn.last <= now:
+                return True
+            else:
+                await _elapsed(turn.last - now)
 
     @property
     def room(self) -> int:
@@ -78,36 +104,36 @@ class Ration:
         while self._waiting:
             _, turn = self._waiting.popleft()
             if not turn.done():
-                turn.set_result(False)
+                turn.set_result(None)
 
     def _serve(self) -> None:
-        """Give leave to whoever is first, for as long as there are instants for him."""
-        now = self._clock.monotonic()
+        """Give whoever is first his turn, for as long as there are instants for him."""
+        before = len(self._waiting)
         while self._waiting:
             need, turn = self._waiting[0]
-            if turn.done():
-                self._waiting.popleft()
-                continue
-            self._drop_void(need, now)
-            if len(self._instants) < need:
-                self._asked()
-                break
-            if (wait := self._instants[need - 1] - now) > 0:
-                self._serve_in(wait)
-                break
+            if not turn.done():
+                self._drop_void(need)
+                if len(self._instants) < need:
+                    self._asked()
+                    break
+                taken = [self._instants.popleft() for _ in range(need)]
+                turn.set_result(Turn(taken[0], taken[-1], need))
             self._waiting.popleft()
-            for _ in range(need):
-                self._instants.popleft()
-            turn.set_result(True)
-        if self.room > self._in_hand // 2:
+        if len(self._waiting) < before and self.room > self._in_hand // 2:
             self._freed()
 
-    def _drop_void(self, need: int, now: float) -> None:
-        oldest = now - self.rate.patience(need)
+    def _drop_void(self, need: int) -> None:
+        oldest = self._clock.monotonic() - self.rate.patience(need)
         while self._instants and self._instants[0] < oldest:
             self._instants.popleft()
 
-    def _serve_in(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._serve)
+
+async def _elapsed(seconds: float) -> None:
+    """Return after so long, which is never more than what is given out ahead."""
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+    timer = loop.call_later(seconds, over.set_result, None)
+    try:
+        await over
+    finally:
+        timer.cancel()

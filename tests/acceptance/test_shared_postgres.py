@@ -16,6 +16,7 @@ from mailqueue.outbox.engine import write_engine
 from mailqueue.testing import Script, ScriptedRelay
 from tests.support.daemon import DaemonProcess, leading_to, until
 from tests.support.outbox_file import BODY, SENDER
+from tests.support.rates import assert_rate
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +44,15 @@ class Shared:
         """Return the first column of what ``sql`` finds."""
         with self._engine.connect() as connection:
             return list(connection.scalars(text(sql)))
+
+    @property
+    def breaker(self) -> list[str]:
+        """How the relay's breaker stands."""
+        return self.values("SELECT breaker FROM mailqueue_relays")
+
+    def told(self, text: str) -> int:
+        """Return how many daemons have said this."""
+        return sum(text in log.read_text() for log in self._directory.glob("daemon-*.log"))
 
     @property
     def granted(self) -> list[int]:
@@ -118,3 +128,30 @@ async def test_one_that_is_stopped_loses_its_share_and_gets_another(
         await shared.until(lambda: shared.sent() == 340, timeout=40)
         await shared.until(lambda: shared.granted == [4, 4])
     assert relay.ledger.most_open <= LIMIT + 4
+
+
+async def test_the_rate_and_the_breaker_are_those_of_all(
+    shared: Shared, script: Script, relay: ScriptedRelay
+) -> None:
+    """In no stretch of time do four daemons offer more than one may; trouble of one stops all, and
+    they go on together.
+    """
+    breaker = {"initial": "1s", "factor": 1.0, "maximum": "1s"}
+    async with shared.daemons(relay, 4, rate="20/s", burst=4, breaker=breaker):
+        await shared.until(lambda: shared.granted == [2, 2, 2, 2])
+        shared.put(60)
+        await shared.until(lambda: shared.sent() >= 60)
+        script.on("CONNECT").reply("421 4.3.2 closed for repairs")
+        await relay.drop_sessions()
+        shared.put(1)
+        await shared.until(lambda: shared.breaker == ["open"])
+        await shared.until(lambda: shared.told("closed for repairs") == 4)
+        before, relay.ledger.most_open = len(relay.ledger.sessions), 0
+        await relay.until(lambda: len(relay.ledger.sessions) >= before + 2, timeout=20)
+        assert relay.ledger.most_open == 1
+        script.clear()
+        shared.put(20)
+        await shared.until(lambda: shared.sent() == 81, timeout=30)
+        await shared.until(lambda: shared.told("resumed after") == 4)
+    assert_rate(relay.ledger, 20, burst=4)
+    assert max(shared.values("SELECT attempts FROM mailqueue_recipients")) == 1

@@ -10,12 +10,17 @@ from typing import Any
 import pytest
 
 from mailqueue.testing import Ledger, ScriptedRelay
-from tests.support.daemon import DaemonProcess, OutboxFile, leading_to, process, until
+from tests.support.daemon import (
+    DaemonProcess,
+    OutboxFile,
+    leading_to,
+    process,
+    settings_for,
+    until,
+)
+from tests.support.rates import assert_rate
 
 pytestmark = pytest.mark.slow
-
-WAY = 0.1
-"""Seconds by which a busy machine may shift what the relay sees against what was allowed."""
 
 
 @contextlib.asynccontextmanager
@@ -45,15 +50,6 @@ def put(outbox: OutboxFile, count: int, *, recipients: int = 1) -> None:
             for number in range(count)
         ]
     )
-
-
-def assert_rate(ledger: Ledger, per_second: float, *, burst: int) -> None:
-    """In no stretch of time does the relay get more recipients than rate and burst allow."""
-    times = [one.at for one in ledger.accepted for _ in one.recipients]
-    for begin in range(len(times)):
-        for end in range(begin, len(times)):
-            stretch = times[end] - times[begin] + WAY
-            assert end - begin + 1 <= burst + 0.5 + per_second * stretch, (begin, end, stretch)
 
 
 def pace(ledger: Ledger) -> float:
@@ -115,7 +111,7 @@ async def test_of_two_rates_the_smaller_one_holds(outbox: OutboxFile, relay: Scr
 async def test_a_daemon_stops_at_once_though_mail_waits_for_the_rate(
     outbox: OutboxFile, relay: ScriptedRelay
 ) -> None:
-    """What waits for its turn goes back uncharged, and a reload may take the limit away."""
+    """What waits for its turn goes back uncharged."""
     async with daemons(outbox, relay, ["6/m"], burst=1) as (daemon,):
         put(outbox, 5)
         await relay.ledger.wait_for(1, timeout=20)
@@ -123,3 +119,17 @@ async def test_a_daemon_stops_at_once_though_mail_waits_for_the_rate(
         assert await daemon.ended(timeout=5) == 0
     assert outbox.states() == {"sent": 1, "queued": 4}
     assert outbox.value("SELECT sum(attempts) FROM mailqueue_recipients") == 1
+
+
+async def test_a_reload_changes_the_rate_of_what_waits_already(
+    outbox: OutboxFile, relay: ScriptedRelay
+) -> None:
+    """Mail that would have waited for half a minute goes as soon as the limit is gone."""
+    async with daemons(outbox, relay, ["2/m"]) as (daemon,):
+        put(outbox, 10)
+        await relay.ledger.wait_for(1, timeout=20)
+        without = settings_for(outbox, {"main": leading_to(relay, connections=8)})
+        daemon.configure(without)
+        daemon.signal(signal.SIGHUP)
+        await until(lambda: outbox.states() == {"sent": 10}, what=outbox.states, timeout=10)
+    assert outbox.value("SELECT max(attempts) FROM mailqueue_recipients") == 1

@@ -49,7 +49,7 @@ class Desk:
     def delivery(self, message: LeasedMessage, *, most: int = 100) -> Delivery:
         """Return a delivery through this desk, of at most so many recipients at once."""
 
-        async def may_begin(_recipients: int) -> bool:
+        async def may_begin() -> bool:
             return self.may_begin
 
         async def may_write_dot(leases: Sequence[Lease], _: OnDoubt) -> bool:

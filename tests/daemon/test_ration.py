@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from mailqueue.clock import FakeClock
-from mailqueue.daemon.ration import Ration
+from mailqueue.daemon.ration import Ration, Turn
 from mailqueue.mail.rate import Rate
 from mailqueue.outbox.rates import Batch
 
@@ -30,17 +30,11 @@ class Desk:
         """Bring a batch of instants, a tenth of a second apart."""
         self.ration.put(Batch(delay, 0.1, count), now=self.clock.monotonic())
 
-    async def waits(self, recipients: int = 1) -> asyncio.Task[bool]:
-        """Let somebody ask for leave."""
-        asking = asyncio.create_task(self.ration.take(recipients))
+    async def waits(self, recipients: int = 1) -> asyncio.Task[Turn | None]:
+        """Let somebody ask for a turn."""
+        asking = asyncio.create_task(self.ration.turn(recipients))
         await asyncio.sleep(0)
         return asking
-
-    async def passes(self, seconds: float) -> None:
-        """Let time pass, and let the ration look."""
-        self.clock.advance(seconds)
-        self.ration._serve()
-        await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -49,15 +43,14 @@ def desk() -> Desk:
     return Desk(Rate(10, 1.0, 5))
 
 
-async def test_each_goes_at_its_instant_in_its_order(desk: Desk) -> None:
-    """Who has asked first goes first, and nobody before his time."""
+async def test_turns_come_in_the_order_in_which_they_were_asked_for(desk: Desk) -> None:
+    """Each has the next instant, and more are asked for where there are none."""
     first, second = await desk.waits(), await desk.waits()
     assert desk.ration.wanted == 2
+    assert desk.asked
     desk.gives(2)
-    assert await first
-    assert not second.done()
-    await desk.passes(0.1)
-    assert await second
+    assert await first == Turn(0.0, 0.0, 1)
+    assert await second == Turn(0.1, 0.1, 1)
     assert desk.ration.wanted == 0
 
 
@@ -65,34 +58,46 @@ async def test_many_recipients_go_with_the_last_of_their_instants(desk: Desk) ->
     """They are offered together, and so each has waited for all."""
     asking = await desk.waits(3)
     assert (desk.ration.wanted, desk.ration.least) == (3, 3)
-    desk.gives(3)
-    await desk.passes(0.1)
-    assert not asking.done()
-    await desk.passes(0.1)
-    assert await asking
+    desk.gives(2)
+    assert desk.ration.least == 1
+    desk.gives(1, delay=0.2)
+    assert await asking == Turn(0.0, 0.2, 3)
+
+
+async def test_nobody_begins_before_his_turn(desk: Desk) -> None:
+    """A turn is known a little earlier, so that a session can be opened meanwhile."""
+    coming = asyncio.create_task(desk.ration.comes(Turn(0.0, 0.05, 1)))
+    await asyncio.sleep(0)
+    assert not coming.done()
+    desk.clock.advance(0.05)
+    async with asyncio.timeout(5):
+        assert await coming
+
+
+async def test_whoever_missed_his_turn_waits_for_another(desk: Desk) -> None:
+    """However long it took to open a session: he makes up for nothing."""
+    desk.clock.advance(60)
+    coming = asyncio.create_task(desk.ration.comes(Turn(0.0, 0.0, 1)))
+    await asyncio.sleep(0)
+    assert desk.ration.wanted == 1
+    desk.gives(1)
+    assert await coming
+    desk.clock.advance(60)
+    coming = asyncio.create_task(desk.ration.comes(Turn(60.0, 60.0, 1)))
+    await asyncio.sleep(0)
+    desk.ration.send_away()
+    assert not await coming
 
 
 async def test_what_was_not_used_in_time_is_void(desk: Desk) -> None:
-    """Whoever slept, or was busy for too long, makes up for nothing: that would be a burst."""
-    desk.gives(5)
-    await desk.passes(60)
-    asking = await desk.waits()
-    assert desk.asked
-    assert not asking.done()
-    desk.gives(1)
-    assert await asking
-
-
-async def test_a_burst_is_what_is_configured(desk: Desk) -> None:
-    """After a stall no more go at once than that, though more had waited."""
-    asking = [await desk.waits() for _ in range(10)]
-    desk.clock.advance(30)
-    desk.ration.put(Batch(0.0, 0.1, 10), now=desk.clock.monotonic() - 0.95)
+    """No more are kept than may be used at once: that would be a burst."""
+    desk.gives(20)
+    desk.clock.advance(1.95)
+    found = [await desk.waits() for _ in range(20)]
     await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert sum(one.done() for one in asking) in {4, 5}
+    assert sum(one.done() for one in found) == 4
     desk.ration.send_away()
-    await asyncio.gather(*asking)
+    await asyncio.gather(*found)
 
 
 async def test_no_more_is_claimed_than_goes_in_a_second(desk: Desk) -> None:
@@ -100,13 +105,11 @@ async def test_no_more_is_claimed_than_goes_in_a_second(desk: Desk) -> None:
     assert desk.ration.room == 10
     asking = [await desk.waits() for _ in range(10)]
     assert desk.ration.room == 0
-    before = desk.freed
     desk.gives(4)
-    await desk.passes(0.4)
-    assert (desk.ration.room, desk.freed) == (4, before)
+    assert (desk.ration.room, desk.freed) == (4, 0)
     desk.gives(4)
-    await desk.passes(0.4)
-    assert desk.freed > before
+    assert desk.ration.room == 8
+    assert desk.freed
     desk.ration.send_away()
     await asyncio.gather(*asking)
 
@@ -125,4 +128,4 @@ async def test_whoever_is_sent_away_may_not_begin(desk: Desk) -> None:
     """Because the relay is paused, or the limit is another."""
     asking = await desk.waits()
     desk.ration.send_away()
-    assert not await asking
+    assert await asking is None
