@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
+from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine
 
@@ -24,18 +25,19 @@ class Access:
     ) -> None:
         self._notify = notify
         self._own: list[Engine] = []
+        seen: URL | Path | None
         if isinstance(place, Engine):
             self._writer = place
-            path = database_path(place.url)
+            # Transactions of an application's on SQLite may all take the write lock, and a long
+            # look would hold it. On a server its engine does for looking, too.
+            seen = database_path(place.url)
         else:
-            url = parse_url(place)
-            self._writer = self._made(write_engine(url, busy_timeout=busy_timeout))
-            path = database_path(url)
-        # An application's transactions may all take the write lock, and a long look would hold it.
+            seen = parse_url(place)
+            self._writer = self._made(write_engine(seen, busy_timeout=busy_timeout))
         self._reader = (
             self._writer
-            if path is None
-            else self._made(read_engine(parse_url(path), busy_timeout=busy_timeout))
+            if seen is None
+            else self._made(read_engine(parse_url(seen), busy_timeout=busy_timeout))
         )
 
     def _made(self, engine: Engine) -> Engine:

@@ -21,9 +21,12 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def url(path: Path) -> str:
-    """The same as a URL."""
-    return f"sqlite:///{path}"
+def url(request: pytest.FixtureRequest, backend: str) -> str:
+    """An outbox with tables and nothing in them; where a test asks for `path`, nothing yet."""
+    if "path" in request.fixturenames:
+        return f"sqlite:///{request.getfixturevalue('path')}"
+    url: str = request.getfixturevalue("outbox_url")
+    return url
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from mailqueue.client.limits import Limits
 from mailqueue.client.outgoing import Outgoing
 from mailqueue.clock import FakeClock
 from mailqueue.outbox.enqueue import Draft
+from tests.support.shell import shell_on
 
 RAW = b"From: sender@example.org\r\nTo: anna@example.net\r\nSubject: hello\r\n\r\nhello\r\n"
 
@@ -43,9 +44,15 @@ def header_of(message: Any, **wishes: Any) -> list[str]:
     return header.replace("\r\n ", " ").replace("\r\n\t", "\t").split("\r\n")
 
 
-def query(path: Path, sql: str) -> list[tuple[Any, ...]]:
-    """Ask the database as somebody with a shell would."""
-    connection = sqlite3.connect(path)
+def query(place: Path | str, sql: str) -> list[tuple[Any, ...]]:
+    """Ask the database at this path or URL as somebody with a shell would."""
+    if isinstance(place, str):
+        shell = shell_on(place)
+        try:
+            return [tuple(row) for row in shell.ask(sql)]
+        finally:
+            shell.close()
+    connection = sqlite3.connect(place)
     try:
         return connection.execute(sql).fetchall()
     finally:

@@ -48,20 +48,20 @@ def in_processes(work: Callable[..., None], url: str, processes: int) -> list[An
     return found
 
 
-def test_threads(url: str, path: Path) -> None:
+def test_threads(url: str) -> None:
     """Eight threads share an outbox that none of them has created; every message is there once."""
     with Outbox(url) as outbox, ThreadPoolExecutor(8) as pool:
         receipts = list(pool.map(outbox.enqueue, [RAW] * (8 * EACH)))
     assert len({receipt.id for receipt in receipts}) == 8 * EACH
-    assert query(path, COUNT) == [(8 * EACH, 8 * EACH)]
+    assert query(url, COUNT) == [(8 * EACH, 8 * EACH)]
 
 
-async def test_coroutines(url: str, path: Path) -> None:
+async def test_coroutines(url: str) -> None:
     """Coroutines share an outbox that none of them has created."""
     async with AsyncOutbox(url) as outbox:
         receipts = await asyncio.gather(*(outbox.enqueue(RAW) for _ in range(8 * EACH)))
     assert len({receipt.id for receipt in receipts}) == 8 * EACH
-    assert query(path, COUNT) == [(8 * EACH, 8 * EACH)]
+    assert query(url, COUNT) == [(8 * EACH, 8 * EACH)]
 
 
 def test_processes(url: str, path: Path) -> None:
@@ -71,23 +71,23 @@ def test_processes(url: str, path: Path) -> None:
     assert query(path, "PRAGMA integrity_check") == [("ok",)]
 
 
-def test_one_key_in_two_processes(url: str, path: Path) -> None:
+def test_one_key_in_two_processes(url: str) -> None:
     """A key raced for by two processes makes one message, and both get its receipt."""
     answers = in_processes(use_key, url, 2)
-    assert query(path, COUNT) == [(EACH, EACH)]
+    assert query(url, COUNT) == [(EACH, EACH)]
     for number in range(EACH):
         both = [answer for answer in answers if answer[0] == number]
         assert len({answer[1:3] for answer in both}) == 1
         assert sorted(answer[3] for answer in both) == [False, True]
 
 
-def test_one_key_in_threads(url: str, path: Path) -> None:
+def test_one_key_in_threads(url: str) -> None:
     """A key raced for by threads makes one message."""
     with Outbox(url) as outbox, ThreadPoolExecutor(8) as pool:
         receipts = list(pool.map(lambda _: outbox.enqueue(RAW, idempotency_key="k"), range(16)))
     assert len({receipt.id for receipt in receipts}) == 1
     assert sum(not receipt.duplicate for receipt in receipts) == 1
-    assert query(path, "SELECT count(*) FROM mailqueue_recipients") == [(1,)]
+    assert query(url, "SELECT count(*) FROM mailqueue_recipients") == [(1,)]
 
 
 FORKED = """
@@ -127,7 +127,7 @@ with Outbox(sys.argv[1]) as outbox:
 """
 
 
-def test_a_receipt_is_a_promise(url: str, path: Path) -> None:
+def test_a_receipt_is_a_promise(url: str) -> None:
     """A process that is killed right after it got the receipt leaves the message behind."""
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, url],
@@ -137,4 +137,4 @@ def test_a_receipt_is_a_promise(url: str, path: Path) -> None:
         timeout=60,
     )
     assert killed.returncode == -9
-    assert query(path, "SELECT id FROM mailqueue_messages") == [(int(killed.stdout),)]
+    assert query(url, "SELECT id FROM mailqueue_messages") == [(int(killed.stdout),)]

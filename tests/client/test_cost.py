@@ -16,6 +16,8 @@ from mailqueue.clock import FakeClock
 from tests.client.parts import RAW, make_message
 from tests.support.kept import kept_driver
 
+pytestmark = pytest.mark.backend("sqlite")
+
 
 class Cost:
     """What SQLite was told to do by an outbox that is in use; every row is an INSERT."""

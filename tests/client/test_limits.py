@@ -11,17 +11,16 @@ from mailqueue import LimitError, Limits
 from mailqueue.client.headroom import MEASURED_EVERY, Headroom
 from mailqueue.client.limits import GIB, MIB
 from mailqueue.clock import FakeClock
-from mailqueue.outbox import schema
 from mailqueue.outbox.engine import write_engine
 from tests.client.parts import RAW, drafted, make_message, query
-from tests.support.rows import add_message
+from tests.support.rows import add_message, make_tables
 
 
 @pytest.fixture
 def connection(url: str) -> Any:
     """A write transaction on an outbox with tables."""
     engine = write_engine(url)
-    schema.create(engine)
+    make_tables(engine)
     with engine.connect() as connection:
         yield connection
     engine.dispose()
@@ -51,7 +50,7 @@ def test_what_is_no_limit(name: str, value: Any) -> None:
         Limits(**{name: value})
 
 
-async def test_thirty_megabytes(outbox: Any, path: Path) -> None:
+async def test_thirty_megabytes(outbox: Any, url: str) -> None:
     """30 MB are refused, as message or as bytes, with the limit and the size; nothing is stored."""
     large = make_message("x" * 70 + "\n")
     large.add_attachment(b"\0" * 30_000_000, maintype="application", subtype="x")
@@ -61,7 +60,7 @@ async def test_thirty_megabytes(outbox: Any, path: Path) -> None:
         assert error.value.limit == 25 * MIB
         assert error.value.actual >= 30_000_000
     await outbox.enqueue(RAW)
-    assert query(path, "SELECT count(*) FROM mailqueue_messages") == [(1,)]
+    assert query(url, "SELECT count(*) FROM mailqueue_messages") == [(1,)]
 
 
 async def test_size_is_that_on_the_wire(opening: Any, url: str) -> None:
@@ -93,26 +92,26 @@ async def test_free_disk(opening: Any, url: str, path: Path) -> None:
     assert query(path, "SELECT count(*) FROM mailqueue_messages") == [(1,)]
 
 
-async def test_queued_size(opening: Any, url: str, path: Path, clock: FakeClock) -> None:
+async def test_queued_size(opening: Any, url: str, clock: FakeClock) -> None:
     """A producer that has run away is stopped, and goes on when mail has gone out."""
     outbox = opening(url, Limits(queued_size=1000))
     size = drafted(RAW).content.size
     receipts = [await outbox.enqueue(RAW) for _ in range(1000 // size)]
     with pytest.raises(LimitError, match=r"octets are queued already and the limit is 1,000"):
         await outbox.enqueue(RAW)
-    assert query(path, "SELECT count(*) FROM mailqueue_messages") == [(len(receipts),)]
+    assert query(url, "SELECT count(*) FROM mailqueue_messages") == [(len(receipts),)]
     await outbox.cancel(receipts[0].id)
     clock.advance(MEASURED_EVERY)
     await outbox.enqueue(RAW)
 
 
-async def test_a_list_counts_whole(opening: Any, url: str, path: Path) -> None:
+async def test_a_list_counts_whole(opening: Any, url: str) -> None:
     """A list that would pass the limit is refused whole."""
     outbox = opening(url, Limits(queued_size=1000))
     await outbox.enqueue(RAW)
     with pytest.raises(LimitError):
         await outbox.enqueue_many([RAW] * 50)
-    assert query(path, "SELECT count(*) FROM mailqueue_messages") == [(1,)]
+    assert query(url, "SELECT count(*) FROM mailqueue_messages") == [(1,)]
 
 
 async def test_no_limits(opening: Any, url: str) -> None:

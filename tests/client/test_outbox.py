@@ -28,24 +28,23 @@ from mailqueue import (
     UnknownMessageError,
 )
 from mailqueue.outbox.doorbell import Doorbell
-from mailqueue.outbox.schema import create
 from tests.client.parts import RAW, make_message, query
-from tests.support.rows import NOW, SECOND
+from tests.support.rows import NOW, SECOND, make_tables
 
 
 @pytest.mark.parametrize("message", [make_message(), RAW])
-async def test_enqueue(outbox: Any, path: Path, message: Any) -> None:
+async def test_enqueue(outbox: Any, url: str, message: Any) -> None:
     """A message or its bytes are stored and the receipt names them."""
     receipt = await outbox.enqueue(message)
     assert receipt.message_id == "<00000000000000000000000000000001@example.org>"
     assert not receipt.duplicate
-    assert query(path, "SELECT id, sender, header_message_id FROM mailqueue_messages") == [
+    assert query(url, "SELECT id, sender, header_message_id FROM mailqueue_messages") == [
         (receipt.id, "sender@example.org", receipt.message_id)
     ]
-    assert query(path, "SELECT message_id, address, state FROM mailqueue_recipients") == [
+    assert query(url, "SELECT message_id, address, state FROM mailqueue_recipients") == [
         (receipt.id, "anna@example.net", "queued")
     ]
-    ((raw,),) = query(path, "SELECT raw FROM mailqueue_contents")
+    ((raw,),) = query(url, "SELECT raw FROM mailqueue_contents")
     assert raw.endswith(b"\r\n\r\nhello\r\n")
 
 
@@ -90,10 +89,10 @@ async def test_unknown_keyword(outbox: Any) -> None:
         await outbox.enqueue(RAW, expires_on=5)
 
 
-async def test_null_sender(outbox: Any, path: Path) -> None:
+async def test_null_sender(outbox: Any, url: str) -> None:
     """A bounce goes out with the null sender."""
     await outbox.enqueue(RAW, sender="")
-    assert query(path, "SELECT sender FROM mailqueue_messages") == [("",)]
+    assert query(url, "SELECT sender FROM mailqueue_messages") == [("",)]
 
 
 async def test_enqueue_many(outbox: Any, path: Path) -> None:
@@ -117,13 +116,13 @@ async def test_enqueue_many_from_a_generator(outbox: Any) -> None:
     assert await outbox.enqueue_many([]) == []
 
 
-async def test_enqueue_many_is_all_or_nothing(outbox: Any, path: Path) -> None:
+async def test_enqueue_many_is_all_or_nothing(outbox: Any, url: str) -> None:
     """One bad message, and none is stored; a note on the error tells which it was."""
     await outbox.enqueue(RAW)
     with pytest.raises(AddressError) as error:
         await outbox.enqueue_many([RAW, Outgoing(RAW, recipients=["no address"]), RAW])
     assert error.value.__notes__ == ["in messages[1]; none of them was stored"]
-    assert query(path, "SELECT count(*) FROM mailqueue_messages") == [(1,)]
+    assert query(url, "SELECT count(*) FROM mailqueue_messages") == [(1,)]
 
 
 @pytest.mark.parametrize("message", [RAW, make_message(), Outgoing(RAW)])
@@ -133,13 +132,13 @@ async def test_enqueue_many_of_one(outbox: Any, message: Any) -> None:
         await outbox.enqueue_many(message)
 
 
-async def test_same_key_again(outbox: Any, path: Path) -> None:
+async def test_same_key_again(outbox: Any, url: str) -> None:
     """The same key with the same message brings the first receipt again, marked as duplicate."""
     first = await outbox.enqueue(make_message(), idempotency_key="k")
     again = await outbox.enqueue(make_message(), idempotency_key="k")
     assert again.duplicate
     assert (again.id, again.message_id) == (first.id, first.message_id)
-    assert query(path, "SELECT count(*) FROM mailqueue_recipients") == [(1,)]
+    assert query(url, "SELECT count(*) FROM mailqueue_recipients") == [(1,)]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +157,7 @@ async def test_same_key_for_another_message(outbox: Any, message: Any, wishes: A
     assert error.value.message == first.id
 
 
-async def test_same_key_twice_in_a_list(outbox: Any, path: Path) -> None:
+async def test_same_key_twice_in_a_list(outbox: Any, url: str) -> None:
     """In one list, too, a key is good for one message; for two different ones it is an error."""
     once = Outgoing(RAW, idempotency_key="k")
     first, second = await outbox.enqueue_many([once, once])
@@ -166,7 +165,7 @@ async def test_same_key_twice_in_a_list(outbox: Any, path: Path) -> None:
     other = Outgoing(RAW, recipients=["b@example.net"], idempotency_key="l")
     with pytest.raises(OptionError, match="'l' is given to two different messages"):
         await outbox.enqueue_many([Outgoing(RAW, idempotency_key="l"), other])
-    assert query(path, "SELECT count(*) FROM mailqueue_messages") == [(1,)]
+    assert query(url, "SELECT count(*) FROM mailqueue_messages") == [(1,)]
 
 
 async def test_status(outbox: Any) -> None:
@@ -182,7 +181,7 @@ async def test_status(outbox: Any) -> None:
     assert not status.is_finished
 
 
-async def test_cancel(outbox: Any, path: Path) -> None:
+async def test_cancel(outbox: Any, url: str) -> None:
     """A message that still waits is cancelled for everybody, by the producer, and stays so."""
     receipt = await outbox.enqueue(RAW, recipients=["a@x", "b@x"])
     for _ in range(2):
@@ -191,7 +190,7 @@ async def test_cancel(outbox: Any, path: Path) -> None:
         assert cancellation.is_complete
     assert (await outbox.status(receipt.id)).is_finished
     assert (
-        query(path, "SELECT verb, actor, reason, to_state FROM mailqueue_actions")
+        query(url, "SELECT verb, actor, reason, to_state FROM mailqueue_actions")
         == [("cancel", "producer", "order withdrawn", "cancelled")] * 2
     )
 
@@ -337,14 +336,14 @@ def test_bad_urls(place: str) -> None:
         (RAW, {"send_at": datetime(2024, 1, 1)}),  # noqa: DTZ001
     ],
 )
-async def test_bad_input_loses_nothing(outbox: Any, path: Path, message: Any, wishes: Any) -> None:
+async def test_bad_input_loses_nothing(outbox: Any, url: str, message: Any, wishes: Any) -> None:
     """Bad input is refused before anything is written, and the outbox goes on working."""
     with pytest.raises((ContentError, OptionError)):
         await outbox.enqueue(message, **wishes)
     first = await outbox.enqueue(RAW)
     with pytest.raises((ContentError, OptionError)):
         await outbox.enqueue(message, **wishes)
-    assert query(path, "SELECT id FROM mailqueue_messages") == [(first.id,)]
+    assert query(url, "SELECT id FROM mailqueue_messages") == [(first.id,)]
 
 
 async def test_cancelled_caller(url: str, path: Path) -> None:
@@ -369,7 +368,7 @@ async def test_cancelled_caller(url: str, path: Path) -> None:
 def test_existing_outbox_is_used(url: str) -> None:
     """An outbox that is there is used, and nothing in it is created anew."""
     engine = create_engine(url)
-    create(engine)
+    make_tables(engine)
     engine.dispose()
     with Outbox(url) as outbox:
         assert outbox.enqueue(RAW).id == 1

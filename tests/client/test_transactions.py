@@ -24,6 +24,8 @@ from mailqueue import (
 from mailqueue.outbox.doorbell import Doorbell
 from mailqueue.outbox.schema import create
 from tests.client.parts import RAW, Awaited, query
+from tests.support.rows import make_tables
+from tests.support.shell import shell_on
 
 COUNT = "SELECT count(*) FROM mailqueue_messages"
 KINDS = ["Connection", "Session", "scoped_session", "AsyncConnection", "AsyncSession"]
@@ -84,13 +86,15 @@ def begin(kind: str, engine: Any) -> Any:
 
 
 @pytest.fixture
-def database(url: str, path: Path) -> str:
+def database(url: str) -> str:
     """The URL of an application's database that has our tables too."""
     engine = create_engine(url)
     configure_sqlite(engine)
-    create(engine)
+    make_tables(engine)
     engine.dispose()
-    query(path, "CREATE TABLE orders (id INTEGER)")
+    shell = shell_on(url)
+    shell.execute("CREATE TABLE orders (id INTEGER)")
+    shell.close()
     return url
 
 
@@ -126,35 +130,35 @@ async def application(
         engine.dispose()
 
 
-async def test_commit(application: Application, path: Path) -> None:
+async def test_commit(application: Application, url: str) -> None:
     """With the application's own changes the mail becomes visible, and not a moment earlier."""
     await application.order()
     receipt = await application.enqueue()
-    assert query(path, COUNT) == [(0,)]
+    assert query(url, COUNT) == [(0,)]
     await application.commit()
-    assert query(path, "SELECT id FROM mailqueue_messages") == [(receipt.id,)]
-    assert query(path, "SELECT count(*) FROM orders") == [(1,)]
+    assert query(url, "SELECT id FROM mailqueue_messages") == [(receipt.id,)]
+    assert query(url, "SELECT count(*) FROM orders") == [(1,)]
 
 
-async def test_roll_back(application: Application, path: Path) -> None:
+async def test_roll_back(application: Application, url: str) -> None:
     """What the application rolls back was never in the outbox, nor is what it wrote itself."""
     await application.order()
     await application.enqueue()
     await application.roll_back()
-    assert query(path, COUNT) == [(0,)]
-    assert query(path, "SELECT count(*) FROM mailqueue_recipients") == [(0,)]
-    assert query(path, "SELECT count(*) FROM orders") == [(0,)]
+    assert query(url, COUNT) == [(0,)]
+    assert query(url, "SELECT count(*) FROM mailqueue_recipients") == [(0,)]
+    assert query(url, "SELECT count(*) FROM orders") == [(0,)]
 
 
-async def test_enqueue_begins_the_transaction(application: Application, path: Path) -> None:
+async def test_enqueue_begins_the_transaction(application: Application, url: str) -> None:
     """Mail that is the first thing in a transaction can be rolled back like everything else."""
     await application.enqueue()
-    assert query(path, COUNT) == [(0,)]
+    assert query(url, COUNT) == [(0,)]
     await application.roll_back()
-    assert query(path, COUNT) == [(0,)]
+    assert query(url, COUNT) == [(0,)]
 
 
-async def test_every_verb_sees_it(application: Application, path: Path) -> None:
+async def test_every_verb_sees_it(application: Application, url: str) -> None:
     """Within the transaction the message can be asked for, cancelled and enqueued along others."""
     receipt = await application.enqueue(idempotency_key="k")
     assert (await application.enqueue(idempotency_key="k")).duplicate
@@ -162,24 +166,24 @@ async def test_every_verb_sees_it(application: Application, path: Path) -> None:
     assert (await outbox.status(receipt.id, connection=transaction)).id == receipt.id
     assert (await outbox.cancel(receipt.id, connection=transaction)).is_complete
     assert len(await outbox.enqueue_many([RAW, RAW], connection=transaction)) == 2
-    assert query(path, COUNT) == [(0,)]
+    assert query(url, COUNT) == [(0,)]
     await application.commit()
-    assert query(path, "SELECT state FROM mailqueue_recipients ORDER BY id") == [
+    assert query(url, "SELECT state FROM mailqueue_recipients ORDER BY id") == [
         ("cancelled",),
         ("queued",),
         ("queued",),
     ]
 
 
-async def test_an_error_leaves_the_rest_to_the_caller(application: Application, path: Path) -> None:
+async def test_an_error_leaves_the_rest_to_the_caller(application: Application, url: str) -> None:
     """After bad input the application may go on and commit what it has: no part of it is ours."""
     await application.enqueue(idempotency_key="k")
     await application.order()
     with pytest.raises(IdempotencyError):
         await application.enqueue(idempotency_key="k", recipients=["b@example.net"])
     await application.commit()
-    assert query(path, COUNT) == [(1,)]
-    assert query(path, "SELECT count(*) FROM orders") == [(1,)]
+    assert query(url, COUNT) == [(1,)]
+    assert query(url, "SELECT count(*) FROM orders") == [(1,)]
 
 
 async def test_the_daemon_is_woken_after_the_commit(application: Application, path: Path) -> None:
@@ -203,6 +207,24 @@ async def test_the_daemon_is_woken_after_the_commit(application: Application, pa
     finally:
         bell.stop()
     assert seen[0] == (1,)
+
+
+async def test_a_savepoint_that_is_taken_back_takes_the_mail_along(
+    application: Application, url: str
+) -> None:
+    """What a part of the transaction has enqueued goes with that part, and the rest stays."""
+    await application.enqueue(idempotency_key="kept")
+    savepoint = application.transaction.begin_nested()
+    if isinstance(application.transaction, AsyncConnection | AsyncSession):
+        savepoint = await savepoint
+    await application.enqueue(idempotency_key="taken back")
+    if (done := savepoint.rollback()) is not None:
+        await done
+    again = await application.enqueue(idempotency_key="taken back")
+    assert not again.duplicate
+    await application.commit()
+    keys = query(url, "SELECT idempotency_key FROM mailqueue_messages ORDER BY id")
+    assert keys == [("kept",), ("taken back",)]
 
 
 async def busy(application: Application, path: Path) -> OutboxBusyError:
@@ -262,7 +284,7 @@ async def test_busy_after_reading(database: str, path: Path) -> None:
     assert query(path, COUNT) == [(1,)]
 
 
-def test_a_key_raced_for_in_the_callers_transaction(database: str, path: Path) -> None:
+def test_a_key_raced_for_in_the_callers_transaction(database: str, url: str) -> None:
     """Where no lock keeps others out, the loser of a race for a key can try again."""
     engine = create_engine(database)
     rivals: list[Any] = []
@@ -282,7 +304,7 @@ def test_a_key_raced_for_in_the_callers_transaction(database: str, path: Path) -
         connection.commit()
     engine.dispose()
     assert (receipt.id, receipt.duplicate) == (rivals[0].id, True)
-    assert query(path, COUNT) == [(1,)]
+    assert query(url, COUNT) == [(1,)]
 
 
 def autocommit(engine: Engine) -> Any:
@@ -300,17 +322,20 @@ def no_begin(engine: Engine) -> Any:
     return engine.connect()
 
 
-@pytest.mark.parametrize("opened", [autocommit, no_begin])
-def test_autocommit_is_refused(database: str, path: Path, opened: Callable[[Engine], Any]) -> None:
+@pytest.mark.parametrize(
+    "opened", [autocommit, pytest.param(no_begin, marks=pytest.mark.backend("sqlite"))]
+)
+def test_autocommit_is_refused(database: str, url: str, opened: Callable[[Engine], Any]) -> None:
     """Where no rollback could take the mail back, it is not put in."""
     engine = create_engine(database)
     outbox = Outbox(engine)
     with opened(engine) as connection, pytest.raises(OutboxError, match="autocommit"):
         outbox.enqueue(RAW, connection=connection)
     engine.dispose()
-    assert query(path, COUNT) == [(0,)]
+    assert query(url, COUNT) == [(0,)]
 
 
+@pytest.mark.backend("sqlite")
 def test_another_database_is_refused(database: str, tmp_path: Path) -> None:
     """A connection to another file than the outbox's would put the mail where nobody looks."""
     engine = create_engine(f"sqlite:///{tmp_path / 'other.db'}")

@@ -263,7 +263,7 @@ os._exit(0)
 """
 
 
-def test_forks(url: str, path: Path) -> None:
+def test_forks(url: str) -> None:
     """A server that forks after it has used the outbox goes on in the child."""
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED, url], check=True, timeout=60)
-    assert query(path, COUNT) == [(2,)]
+    assert query(url, COUNT) == [(2,)]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from mailqueue.outbox import schema
 from mailqueue.outbox.engine import write_engine
+from tests.support.rows import make_tables
 
 
 @pytest.fixture
@@ -19,15 +19,18 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def url(path: Path) -> str:
-    """The same as a URL."""
-    return f"sqlite:///{path}"
+def url(request: pytest.FixtureRequest, backend: str) -> str:
+    """An outbox with tables and nothing in them; where a test asks for `path`, nothing yet."""
+    if "path" in request.fixturenames:
+        return f"sqlite:///{request.getfixturevalue('path')}"
+    url: str = request.getfixturevalue("outbox_url")
+    return url
 
 
 @pytest.fixture
 def engine(url: str) -> Iterator[Engine]:
     """The write engine of an outbox with its tables."""
     engine = write_engine(url, busy_timeout=0.1)
-    schema.create(engine)
+    make_tables(engine)
     yield engine
     engine.dispose()

@@ -6,11 +6,14 @@ Instants are epoch microseconds; ``NOW`` is the present of these rows and of a `
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, Engine, func, insert, select
 
 from mailqueue.mail.lifecycle import State
+from mailqueue.outbox import schema
+from mailqueue.outbox.location import database_path
 from mailqueue.outbox.tables import actions, attempts, contents, messages, recipients, relays
 
 SECOND = 1_000_000
@@ -125,6 +128,17 @@ def _inserted(connection: Connection, table: Any, values: dict[str, Any]) -> int
     key = connection.execute(insert(table).values(**values)).inserted_primary_key
     assert key is not None
     return int(key[0])
+
+
+def make_tables(engine: Engine) -> None:
+    """See that there are tables: those that a fixture has made, or new ones."""
+    if database_path(engine.url) is not None and (database_path(engine.url) or Path()).exists():
+        with engine.connect() as connection:
+            if schema.current(connection) is not None:
+                return
+    elif engine.dialect.name != "sqlite":
+        return
+    schema.create(engine)
 
 
 def has_written(connection: Connection) -> Callable[[], bool]:
