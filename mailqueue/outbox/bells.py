@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,7 @@ _DIRECTORIES: Final = 64
 class _Row:
     """The bells of one outbox, as they hung when their directory was last changed."""
 
+    directory: str
     changed: int
     bells: tuple[Path, ...]
 
@@ -50,28 +52,37 @@ def ring_bells(path: Path) -> None:
 
 def _bells(path: Path) -> tuple[Path, ...]:
     """Return the bells of ``path``; the directory is only read when it has changed."""
-    changed = os.stat(path.parent).st_mtime_ns
     row = _rows.get(path)
+    directory = str(path.parent) if row is None else row.directory
+    changed = os.stat(directory).st_mtime_ns
     if row is not None and row.changed == changed:
         return row.bells
     beginning = f"{path.name}.{KIND}-"
-    names = [name for name in os.listdir(path.parent) if name.startswith(beginning)]
+    names = [name for name in os.listdir(directory) if name.startswith(beginning)]
     bells = tuple(path.with_name(name) for name in names)
     if len(_rows) >= _DIRECTORIES:
         _rows.clear()
     if 1000 * _clock.now() - changed > _SETTLED:
-        _rows[path] = _Row(changed, bells)
+        _rows[path] = _Row(directory, changed, bells)
     return bells
 
 
 def _ring_one(bell: Path) -> None:
-    with address_of(bell) as address:
-        try:
+    try:
+        if (address := _short_address(bell)) is not None:
             _sender().sendto(b"\0", address)
-        except ConnectionRefusedError:
-            # Nobody has it bound: its daemon was killed. Workers' names are not used again.
-            if stat.S_ISSOCK(bell.lstat().st_mode):
-                bell.unlink()
+            return
+        with address_of(bell) as address:
+            _sender().sendto(b"\0", address)
+    except ConnectionRefusedError:
+        # Nobody has it bound: its daemon was killed. Workers' names are not used again.
+        if stat.S_ISSOCK(bell.lstat().st_mode):
+            bell.unlink()
+
+
+@lru_cache(maxsize=_DIRECTORIES)
+def _short_address(bell: Path) -> str | None:
+    return str(bell) if len(os.fsencode(bell)) <= _LONGEST_ADDRESS else None
 
 
 @dataclass(slots=True)
@@ -103,8 +114,8 @@ def address_of(bell: Path) -> Iterator[str]:
 
     On Linux a long path is named through the open directory; elsewhere it raises `OSError`.
     """
-    if len(os.fsencode(bell)) <= _LONGEST_ADDRESS:
-        yield str(bell)
+    if (short := _short_address(bell)) is not None:
+        yield short
         return
     directory = os.open(bell.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from sqlalchemy import Connection, Table, insert
 from sqlalchemy.dialects import sqlite
 
+from mailqueue.mail.doubt import OnDoubt
 from mailqueue.mail.lifecycle import State
 from mailqueue.outbox.recipe import own_driver
 from mailqueue.outbox.tables import contents, messages, recipients
@@ -35,11 +36,22 @@ def insert_drafts(connection: Connection, drafts: Sequence[Draft], now: int) -> 
         _write_by_core(connection, _CONTENT, _content_rows(ids, drafts))
         _write_by_core(connection, _RECIPIENT, _recipient_rows(ids, drafts, now))
         return ids
-    pen = own_driver(connection) or connection
+    own = own_driver(connection)
+    if own is not None and len(drafts) == 1:
+        return [_insert_one(own, rows[0], drafts[0], now)]
+    pen = own or connection
     ids = _insert(pen, rows)
     _write(pen, _CONTENT, _content_rows(ids, drafts))
     _write(pen, _RECIPIENT, _recipient_rows(ids, drafts, now))
     return ids
+
+
+def _insert_one(pen: sqlite3.Connection, row: Row, draft: Draft, now: int) -> int:
+    """Write what most calls bring, without the lists that more would need."""
+    number = pen.execute(_MESSAGE.sql, row).lastrowid or 0
+    pen.execute(_CONTENT.sql, (number, draft.content.raw))
+    _write(pen, _RECIPIENT, _recipient_rows((number,), (draft,), now))
+    return number
 
 
 def _message_row(draft: Draft, now: int) -> Row:
@@ -54,7 +66,7 @@ def _message_row(draft: Draft, now: int) -> Row:
         content.utf8_header,
         options.relay,
         int(options.priority),
-        options.on_doubt.value,
+        _ON_DOUBT[options.on_doubt],
         options.send_at,
         options.expires_at,
         _json(options.tags) if options.tags else "{}",
@@ -77,7 +89,7 @@ def _recipient_rows(ids: Sequence[int], drafts: Sequence[Draft], now: int) -> li
         options = draft.options
         starts_at = max(now, options.send_at or now)
         rest = (
-            State.QUEUED.value,
+            _QUEUED,
             options.relay,
             int(options.priority),
             starts_at,
@@ -145,6 +157,8 @@ def _named(shape: _Shape, rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [dict(zip(shape.columns, row, strict=True)) for row in rows]
 
 
+_QUEUED: Final = State.QUEUED.value
+_ON_DOUBT: Final = {each: each.value for each in OnDoubt}
 _COLUMNS: Final = tuple(column.name for column in messages.c if column.name != "id")
 _MESSAGE: Final = _Shape.of(messages, *_COLUMNS)
 _NUMBERED_MESSAGE: Final = _Shape.of(messages, "id", *_COLUMNS)
