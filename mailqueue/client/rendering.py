@@ -113,10 +113,10 @@ class WirePolicy(EmailPolicy):
         if isinstance(header, UnstructuredHeader) and (plain := _between_words(name, str(header))):
             return plain
         if not hasattr(header, "groups"):
-            return super().fold_binary(name, header)
+            return on_one_line(header) or super().fold_binary(name, header)
         header = self._with_a_labels(name, header)
         if all(address.username.isascii() for address in header.addresses):
-            return super().fold_binary(name, header)
+            return on_one_line(header) or super().fold_binary(name, header)
         folded: str = header.fold(policy=self.clone(utf8=True))
         return folded.encode()
 
@@ -156,6 +156,22 @@ def _converted(addresses: Iterable[Address]) -> list[Address]:
     return [
         Address(each.display_name, each.username, as_a_labels(each.domain)) for each in addresses
     ]
+
+
+def on_one_line(header: Any) -> bytes | None:
+    """Return what `fold` makes of a header object that needs no folding; None where it might.
+
+    The standard library builds a second tree and walks it also where nothing is to be folded, as
+    it is with most fields.
+    """
+    tree = getattr(header, "_parse_tree", None)
+    if tree is None:
+        return None
+    text = str(tree)
+    field = f"{header.name}: {text}"
+    if not text or len(field) > _LINE_OCTETS_WISHED or "=?" in text or not _PLAIN.fullmatch(text):
+        return None
+    return f"{field}\r\n".encode("ascii")
 
 
 def _between_words(name: str, text: str) -> bytes | None:
