@@ -12,7 +12,7 @@ from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from mailqueue.errors import OutboxError, OutboxReadOnlyError
-from mailqueue.outbox.location import POOL_MODE, database_path, parse_url
+from mailqueue.outbox.location import POOL_MODE, database_path, is_pooled, parse_url
 from mailqueue.outbox.recipe import Recipe, install
 from mailqueue.outbox.session import arguments, limit
 
@@ -52,7 +52,7 @@ def write_engine(url: str | URL, *, busy_timeout: float = BUSY_TIMEOUT) -> Engin
     """
     engine = create_engine(_driver_url(url, "pysqlite"), **_writing(url, busy_timeout))
     install(engine, Recipe.writing(busy_timeout))
-    limit(engine, busy_timeout=busy_timeout)
+    limit(engine, busy_timeout=busy_timeout, pooled=is_pooled(url))
     return engine
 
 
@@ -60,7 +60,7 @@ def read_engine(url: str | URL, *, busy_timeout: float = BUSY_TIMEOUT) -> Engine
     """Return an engine that cannot write and waits for no writer; raises like `write_engine`."""
     engine = create_engine(_driver_url(url, "pysqlite"), **_reading(url, busy_timeout))
     install(engine, Recipe.reading(busy_timeout))
-    limit(engine, busy_timeout=busy_timeout)
+    limit(engine, busy_timeout=busy_timeout, pooled=is_pooled(url))
     return engine
 
 
@@ -68,7 +68,7 @@ def async_write_engine(url: str | URL, *, busy_timeout: float = BUSY_TIMEOUT) ->
     """Return the asynchronous twin of `write_engine`."""
     engine = create_async_engine(_driver_url(url, "aiosqlite"), **_writing(url, busy_timeout))
     install(engine.sync_engine, Recipe.writing(busy_timeout))
-    limit(engine.sync_engine, busy_timeout=busy_timeout)
+    limit(engine.sync_engine, busy_timeout=busy_timeout, pooled=is_pooled(url))
     return engine
 
 
@@ -76,7 +76,7 @@ def async_read_engine(url: str | URL, *, busy_timeout: float = BUSY_TIMEOUT) -> 
     """Return the asynchronous twin of `read_engine`."""
     engine = create_async_engine(_driver_url(url, "aiosqlite"), **_reading(url, busy_timeout))
     install(engine.sync_engine, Recipe.reading(busy_timeout))
-    limit(engine.sync_engine, busy_timeout=busy_timeout)
+    limit(engine.sync_engine, busy_timeout=busy_timeout, pooled=is_pooled(url))
     return engine
 
 

@@ -38,11 +38,11 @@ IDLE_SECONDS: Final = 60.0
 """How long a transaction may stand still. A process that is stopped in one holds up vacuum."""
 
 
-def limit(engine: Engine, *, busy_timeout: float) -> None:
+def limit(engine: Engine, *, busy_timeout: float, pooled: bool) -> None:
     """Tell each connection of an engine of ours how long it may wait, and that commits are kept.
 
-    ``busy_timeout`` in seconds: the wait for what others have locked. Behind PgBouncer in
-    transaction mode settings of a session do not stay with it: there the role is to have them.
+    ``busy_timeout`` in seconds: the wait for what others have locked. ``pooled``: behind PgBouncer
+    in transaction mode a session is another program's next, so each transaction is told anew.
     """
     if engine.dialect.name != "postgresql":
         return
@@ -51,15 +51,23 @@ def limit(engine: Engine, *, busy_timeout: float) -> None:
         "statement_timeout": round(1000 * (busy_timeout + STATEMENT_SECONDS)),
         "idle_in_transaction_session_timeout": round(1000 * IDLE_SECONDS),
     }
-    told = "; ".join(f"SET {name} = {value}" for name, value in milliseconds.items())
+    settings = {**milliseconds, "synchronous_commit": "on"}
     # One answer for all: sent as plain text, several statements are one round trip.
-    told += "; SET synchronous_commit = on; COMMIT"
+    if pooled:
+        local = "; ".join(f"SET LOCAL {name} = {value}" for name, value in settings.items())
+        event.listen(engine, "begin", lambda connection: _say(connection, local))
+        return
+    told = "; ".join(f"SET {name} = {value}" for name, value in settings.items()) + "; COMMIT"
 
     def tell(connection: Any, _record: object) -> None:
         with connection.cursor() as cursor:
             cursor.execute(told)
 
     event.listen(engine, "connect", tell)
+
+
+def _say(connection: Connection, words: str) -> None:
+    connection.exec_driver_sql(words)
 
 
 def take_time(connection: Connection) -> None:

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError
 
 from mailqueue import AsyncOutbox, Outbox, OutboxError
 from mailqueue.events import PauseBegun, PauseEnded
 from mailqueue.operate import Operator
 from mailqueue.testing import ScriptedRelay
-from tests.postgres.places import RAW, query, running, states
+from tests.postgres.places import RAW, running, states
 from tests.support.pooling import TransactionPooler
 from tests.support.settings import leading_to
 from tests.support.waiting import until
@@ -46,7 +47,26 @@ def test_producers_and_operators_leave_nothing_in_a_session(url: str, pooled: st
     """Statements are not prepared where the next transaction meets another session."""
     _take_turns(pooled)
     assert states(url) == {"queued": TIMES, "held": TIMES}
-    assert query(url, "SELECT count(*) FROM pg_prepared_statements") == [(0,)]
+
+
+def test_what_is_said_to_a_session_ends_with_the_transaction(
+    pooler: TransactionPooler, pooled: str
+) -> None:
+    """Limits and durability are ours for as long as the session is."""
+    with Outbox(pooled) as outbox:
+        for _ in range(TIMES):
+            outbox.enqueue(RAW)
+        with outbox._access.write.begin() as connection:
+            (inside,) = connection.exec_driver_sql("SHOW lock_timeout").one()
+    others = create_engine(pooler.url, connect_args={"prepare_threshold": None})
+    for _ in range(TIMES):
+        with others.connect() as connection:
+            for name in ("lock_timeout", "statement_timeout"):
+                assert connection.exec_driver_sql(f"SHOW {name}").one() == ("0",)
+            left = connection.exec_driver_sql("SELECT count(*) FROM pg_prepared_statements")
+            assert left.one() == (0,)
+    others.dispose()
+    assert inside == "10s"
 
 
 def test_without_the_word_it_would_not_work(pooler: TransactionPooler) -> None:
