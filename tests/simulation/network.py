@@ -99,6 +99,20 @@ class Network:
             for one in self._transports
         )
 
+    def together(self, begun: Transport, counts: Callable[[Place], bool]) -> int:
+        """Return how many connections with the same host wait for a reply, this one among them, of
+        all processes that count.
+        """
+        return 1 + sum(
+            one.host is begun.host
+            and one is not begun
+            and one.exchange.awaits
+            and not one.is_closing()
+            and one.place is not None
+            and counts(one.place)
+            for one in self._transports
+        )
+
     def close(self) -> None:
         """Close what processes left open when they died."""
         for sock in self._sockets:

@@ -86,6 +86,17 @@ class DaemonProcess(Place):
         """When it heard SIGTERM, in the seconds of the loop: if frozen, as it woke up."""
         return None if self.stop_asked_at is None else max(self.stop_asked_at, self.thawed_at)
 
+    def has_share(self, host: str) -> bool:
+        """Whether it is awake, and its share of the relay at this host lasts."""
+        if self.supervisor is None or self.is_frozen or not self.is_running:
+            return False
+        return any(
+            route.settings.host == host
+            and route.tenure is not None
+            and route.tenure.is_to_come(self._clock)
+            for route in self.supervisor.parts.routing.routes
+        )
+
     def ring(self) -> None:
         """Let it know that a producer has enqueued."""
         if self.supervisor is not None:

@@ -14,7 +14,7 @@ from tests.simulation.clock import WallTime
 from tests.simulation.exchange import Begun, Dotted
 from tests.simulation.invariants import Observed
 from tests.simulation.ledger import Ledger
-from tests.simulation.loop import VirtualLoop
+from tests.simulation.loop import Place, VirtualLoop
 from tests.simulation.network import Network
 from tests.simulation.process import DaemonProcess
 from tests.simulation.transport import Transport
@@ -130,6 +130,28 @@ class Watch:
         at_once = 1 + self._network.beside(transport)
         if daemon.most_at_once is not None and at_once > daemon.most_at_once:
             self._fail(AssertionError(f"{daemon.name} has {at_once} transactions at once"))
+        self._begins_beside_others(daemon, transport)
+
+    def _begins_beside_others(self, daemon: DaemonProcess, transport: Transport) -> None:
+        """Look whether all daemons together have no more than the relay allows.
+
+        Those do not count that sleep, or whose share is over: what they have begun nobody can end.
+        """
+        (host,) = (name for name, one in self._network.hosts.items() if one is transport.host)
+        if daemon.most_at_once is None or not daemon.has_share(host):
+            return
+        reloaded = False
+
+        def counts(place: Place) -> bool:
+            nonlocal reloaded
+            assert isinstance(place, DaemonProcess)
+            reloaded = reloaded or place.most_at_once is None
+            return place.has_share(host)
+
+        together = self._network.together(transport, counts)
+        self.met["shared relay"] += together > 1
+        if not reloaded and together > daemon.most_at_once:
+            self._fail(AssertionError(f"all daemons have {together} transactions at once"))
 
     def _dot(self, daemon: DaemonProcess, sender: str, *recipients: str) -> None:
         """Look whether who writes a final dot holds the leases."""
