@@ -61,7 +61,17 @@ def carry_out(engine: Engine, work: Callable[[Connection], T]) -> T:
 
 
 def look(engine: Engine, work: Callable[[Connection], T]) -> T:
-    """Run ``work``, which writes nothing, in a transaction and return its value."""
+    """Run ``work``, which writes nothing, in a transaction and return its value.
+
+    Where its connection is lost it is run once more: a pool remembers those of a server that
+    has been restarted since, and forgets them all with the first that shows it.
+    """
+    try:
+        with engine.begin() as connection:
+            return work(connection)
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
     with engine.begin() as connection:
         return work(connection)
 

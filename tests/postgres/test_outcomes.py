@@ -20,6 +20,7 @@ from mailqueue import (
     Receipt,
 )
 from mailqueue.operate import Operator
+from mailqueue.outbox import moment
 from mailqueue.outbox.outcome import committing, is_stored
 from tests.postgres.places import RAW, WAITING, query
 from tests.support.cutting import Cut, CuttingProxy
@@ -91,12 +92,29 @@ async def _until_somebody_waits(url: str) -> None:
 
 
 async def test_a_connection_that_is_lost_before_the_commit_costs_nothing(
-    url: str, proxy: CuttingProxy, enqueue: Enqueue
+    url: str, proxy: CuttingProxy, enqueue: Enqueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pool remembers connections whose server has gone; a mail is stored over a new one."""
+    """A pool remembers connections whose server has gone; a mail is stored over a new one.
+
+    So it is where the server's clock is to be looked at first.
+    """
     proxy.cut_all()
     await enqueue()
-    assert len(stored(url)) == 2
+    monkeypatch.setattr(moment, "FRESH_SECONDS", -1.0)
+    proxy.cut_all()
+    await enqueue()
+    assert len(stored(url)) == 3
+
+
+async def test_looking_at_a_mail_goes_on_over_a_new_connection(
+    url: str, proxy: CuttingProxy
+) -> None:
+    """Whoever asks how a mail stands need not know that the server was restarted."""
+    with Outbox(proxy.url) as outbox:
+        receipt = outbox.enqueue(RAW)
+        outbox.status(receipt.id)
+        proxy.cut_all()
+        assert outbox.status(receipt.id).id == receipt.id
 
 
 @pytest.mark.parametrize("cut", ["before", "after"])
