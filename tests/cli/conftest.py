@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine
 
 from mailqueue.cli.main import cli
-from mailqueue.outbox import schema
 from mailqueue.outbox.engine import write_engine
+from tests.support.rows import make_tables
 
 Invoke = Callable[..., Result]
 
@@ -38,20 +38,23 @@ def invoke() -> Invoke:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the outbox is, or will be."""
+    """The file of the outbox, for tests of what only a file has."""
     return tmp_path / "outbox.db"
 
 
 @pytest.fixture
-def url(path: Path) -> str:
-    """The same as a URL."""
-    return f"sqlite:///{path}"
+def url(request: pytest.FixtureRequest, backend: str) -> str:
+    """An outbox with tables and nothing in them; where a test asks for `path`, nothing yet."""
+    if "path" in request.fixturenames:
+        return f"sqlite:///{request.getfixturevalue('path')}"
+    url: str = request.getfixturevalue("outbox_url")
+    return url
 
 
 @pytest.fixture
 def engine(url: str) -> Iterator[Engine]:
     """The write engine of an outbox with its tables."""
     engine = write_engine(url)
-    schema.create(engine)
+    make_tables(engine)
     yield engine
     engine.dispose()

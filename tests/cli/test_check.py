@@ -34,6 +34,7 @@ def _check(invoke: Invoke, url: str, *options: str) -> tuple[int, list[str]]:
     return result.exit_code, result.stdout.splitlines()
 
 
+@pytest.mark.backend("sqlite")
 @pytest.mark.usefixtures("well")
 def test_all_well(invoke: Invoke, url: str) -> None:
     """0, one line with performance data, and a line for each measure."""
@@ -129,6 +130,7 @@ def test_what_is_mended_alarms_no_longer(invoke: Invoke, well: Engine, url: str)
     assert any(said in line for line in lines)
 
 
+@pytest.mark.backend("sqlite")
 @pytest.mark.usefixtures("well")
 def test_a_floor_is_a_floor(invoke: Invoke, url: str) -> None:
     """Of free space too little is bad, and its thresholds are written as Nagios writes a least."""
@@ -138,6 +140,7 @@ def test_a_floor_is_a_floor(invoke: Invoke, url: str) -> None:
     assert any("(warning below 900.0 TiB, critical below 1.0 KiB)" in line for line in others)
 
 
+@pytest.mark.usefixtures("path")
 def test_what_cannot_be_told_is_unknown(invoke: Invoke, url: str) -> None:
     """No outbox, or tables of another version: 3, and the reason on standard output."""
     result = invoke("check", "--database", url)
@@ -147,6 +150,7 @@ def test_what_cannot_be_told_is_unknown(invoke: Invoke, url: str) -> None:
     assert told["level"] == "unknown"
 
 
+@pytest.mark.backend("sqlite")
 @pytest.mark.usefixtures("well")
 def test_json(invoke: Invoke, url: str) -> None:
     """One object for each measure; the exit status stays the overall answer."""

@@ -85,6 +85,7 @@ def test_a_locked_database(invoke: Invoke, engine: Engine, path: Path, tmp_path:
     assert reading.exit_code == 0
 
 
+@pytest.mark.backend("sqlite")
 def test_a_file_that_may_not_be_written(
     invoke: Invoke, engine: Engine, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

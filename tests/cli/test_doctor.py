@@ -67,6 +67,7 @@ def _grade(invoke: Invoke, what: str, *options: object) -> tuple[str, str]:
     return finding["grade"], finding["text"]
 
 
+@pytest.mark.backend("sqlite")
 def test_all_well(invoke: Invoke, file: Path, relay: RelayThread) -> None:
     """Nothing is wrong; the relay was asked as far as EHLO and got no mail."""
     status, found = _found(invoke, "--config", file)
@@ -140,6 +141,7 @@ def test_values_that_will_be_regretted(
     assert words in text
 
 
+@pytest.mark.usefixtures("path")
 def test_a_configuration_that_cannot_be_used(invoke: Invoke, tmp_path: Path, url: str) -> None:
     """It is a finding like others, and what can be looked at without it is."""
     file = tmp_path / "config.toml"
@@ -171,6 +173,7 @@ def test_modes(
     assert words in text
 
 
+@pytest.mark.backend("sqlite")
 def test_a_disk_that_is_nearly_full(invoke: Invoke, file: Path) -> None:
     """Below the floor of the configuration nothing is enqueued, and that is wrong."""
     file.write_text(file.read_text().replace('"1KiB"', '"4000TiB"'))

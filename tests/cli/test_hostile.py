@@ -16,6 +16,8 @@ from tests.cli.conftest import Invoke
 from tests.cli.screen import shown
 from tests.support import rows
 
+pytestmark = pytest.mark.backend("sqlite")
+
 ESCAPES = ("\x1b]0;owned\x07", "\x1b[2J", "\x9b2J", "\u202e", "\r", "\x00", "\x08")
 NASTY = "[bold]no[/bold] [link=https://x]x[/link] " + "".join(ESCAPES)
 LONG = NASTY + "x" * 30_000

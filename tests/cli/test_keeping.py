@@ -67,6 +67,7 @@ def test_pruning_more_once(invoke: Invoke, old: Engine, url: str) -> None:
     assert _left(old) == (1, 1)
 
 
+@pytest.mark.backend("sqlite")
 def test_a_backup_can_be_restored(invoke: Invoke, old: Engine, url: str, tmp_path: Path) -> None:
     """The copy is an outbox: moved into the place it is in order, and holds every mail."""
     copy = tmp_path / "copy.db"
@@ -80,6 +81,7 @@ def test_a_backup_can_be_restored(invoke: Invoke, old: Engine, url: str, tmp_pat
     assert "To restore it:" in invoke("backup", "--help").stdout
 
 
+@pytest.mark.backend("sqlite")
 def test_a_backup_comes_before_the_upgrade(
     invoke: Invoke, old: Engine, url: str, tmp_path: Path
 ) -> None:
@@ -98,6 +100,7 @@ def test_a_backup_comes_before_the_upgrade(
     assert (missing.exit_code, "there is no outbox" in missing.stderr) == (78, True)
 
 
+@pytest.mark.backend("sqlite")
 def test_sql_as_table_json_and_csv(invoke: Invoke, old: Engine, url: str) -> None:
     """Three forms of one answer; octets are hexadecimal, and nothing is nothing."""
     ask = "SELECT 1 AS n, 'a,b' AS t, NULL AS z, x'ff00' AS o"
@@ -109,6 +112,7 @@ def test_sql_as_table_json_and_csv(invoke: Invoke, old: Engine, url: str) -> Non
     assert [*csv.reader(written.splitlines())] == [["n", "t", "z", "o"], ["1", "a,b", "", "ff00"]]
 
 
+@pytest.mark.backend("sqlite")
 @pytest.mark.parametrize(
     ("statement", "status", "said"),
     [

@@ -146,6 +146,7 @@ def test_an_empty_queue(invoke: Invoke, engine: Engine, url: str) -> None:
     assert invoke("list", "--database", url, "--json").stdout == ""
 
 
+@pytest.mark.usefixtures("path")
 def test_a_missing_outbox_is_told_before_anything_is_printed(invoke: Invoke, url: str) -> None:
     """A mistyped path creates nothing; the error names it and the next command."""
     result = invoke("list", "--database", url)

@@ -156,6 +156,7 @@ def share(engine: Engine, worker: str, granted: int, *, connections: int = 8) ->
         )
 
 
+@pytest.mark.backend("sqlite")
 def test_what_several_daemons_have_of_a_relay(invoke: Invoke, config: Path, engine: Engine) -> None:
     """Who has how many connections, which limit holds where they differ, and the rate."""
     share(engine, "a", 2, connections=20)
@@ -175,6 +176,7 @@ def test_what_several_daemons_have_of_a_relay(invoke: Invoke, config: Path, engi
     assert main["rate_free_at"] is not None
 
 
+@pytest.mark.backend("sqlite")
 def test_doctor_warns_where_daemons_differ(invoke: Invoke, config: Path, engine: Engine) -> None:
     """One that has more configured than another is bound by that, and may not know why."""
     share(engine, "a", 2, connections=20)
@@ -183,6 +185,7 @@ def test_doctor_warns_where_daemons_differ(invoke: Invoke, config: Path, engine:
     assert "different connections for relay main: 8, 20; 8 holds for all of them" in found
 
 
+@pytest.mark.backend("sqlite")
 def test_explain_names_the_rate(invoke: Invoke, config: Path, engine: Engine) -> None:
     """Mail that is due waits for it, and for nothing else."""
     share(engine, "a", 8)

@@ -144,6 +144,7 @@ async def test_a_database_of_somebody_else(file: Path, path: Path) -> None:
     assert "mailqueue db upgrade" in daemon.log[-1]
 
 
+@pytest.mark.backend("sqlite")
 async def test_a_locked_database(file: Path, engine: Engine) -> None:
     """Behind a writer that does not end the start fails with 75: trying again may help."""
     with engine.begin():

@@ -41,9 +41,9 @@ def doctor(
     """Look for what is wrong with the set-up.
 
     The configuration and whether its values go together; the outbox's file, its modes, disk and
-    file system; SQLite; the daemons; and each relay, by a session that goes through EHLO, TLS
-    and AUTH and sends nothing. Changes nothing. Exits with 69 if something is wrong, and with 0
-    also where there are warnings.
+    file system; SQLite, or the PostgreSQL server; the daemons; and each relay, by a session that
+    goes through EHLO, TLS and AUTH and sends nothing. Changes nothing. Exits with 69 if something
+    is wrong, and with 0 also where there are warnings.
     """
     found = []
     for finding in _examined(config_file, database, offline=offline, timeout=timeout):

@@ -37,6 +37,7 @@ def examined(access: Access, path: Path | None) -> Iterator[Finding]:
         with access.reading() as connection:
             yield well("tables", f"version {schema.HEAD}")
             yield from _file(connection)
+            yield from _server(connection)
             yield from _daemons(connection, access)
             yield from _limits(connection)
             yield from _strangers(connection, access)
@@ -75,6 +76,13 @@ def _file(connection: Connection) -> Iterator[Finding]:
             "given back to the disk",
             "nothing, where it is an application's own file; else restore a backup into a new one",
         )
+
+
+def _server(connection: Connection) -> Iterator[Finding]:
+    if connection.dialect.name == "postgresql":
+        from mailqueue.cli.doctor.postgresql import server
+
+        yield from server(connection)
 
 
 def _asked(connection: Connection, pragma: str) -> str:
