@@ -44,9 +44,12 @@ class Ration:
         self._clock = clock
         self._instants: deque[float] = deque()
         self._waiting: deque[tuple[int, asyncio.Future[Turn | None]]] = deque()
+        self._is_over = False
 
     async def turn(self, recipients: int) -> Turn | None:
         """Return the turn of so many recipients as soon as it is known; None: sent away."""
+        if self._is_over:
+            return None
         turn: asyncio.Future[Turn | None] = asyncio.get_running_loop().create_future()
         entry = (recipients, turn)
         self._waiting.append(entry)
@@ -105,6 +108,11 @@ class Ration:
             _, turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
+
+    def end(self) -> None:
+        """Let nobody wait any longer, nor whoever comes: no instants come any more."""
+        self._is_over = True
+        self.send_away()
 
     def _serve(self) -> None:
         """Give whoever is first his turn, for as long as there are instants for him."""

@@ -34,14 +34,22 @@ class Rations(Service):
         self._again_at: dict[str, float] = {}
 
     def follow(self) -> None:
-        """Give each relay that has a rate a ration of it, as the configuration is now."""
-        for route in self._dispatcher.routing.routes:
+        """Give each relay that has a rate a ration of it, as the configuration is now.
+
+        Mail that was claimed under another rate, or for a relay that is gone, is sent away: also
+        what nobody carries yet, and would come to wait where nothing is given out any more.
+        """
+        routing = self._dispatcher.routing
+        for route in routing.retired:
+            if route.ration is not None:
+                route.ration.end()
+        for route in routing.routes:
             rate, before = route.settings.effective_rate, route.ration
             if rate == (None if before is None else before.rate):
                 continue
             route.ration = None if rate is None else self._ration(rate)
             if before is not None:
-                before.send_away()
+                before.end()
 
     def _ration(self, rate: Rate) -> Ration:
         freed = self._dispatcher.wake.ring
