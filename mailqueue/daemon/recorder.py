@@ -63,6 +63,9 @@ class Recorder(Service):
         self._gathering = False
         self._gathered = 0
         self._owed_since: float | None = None
+        """When the oldest result that is not written was handed in (monotonic seconds)."""
+        self._gathered_since = 0.0
+        """When the oldest of those was that wait for the next transaction."""
         self._written = asyncio.Event()
         self._troubled_since: float | None = None
         self._told: str | None = None
@@ -103,10 +106,12 @@ class Recorder(Service):
         if self._has_ended:
             _let_go([], [part])
             return
+        if not self._results:
+            self._gathered_since = self._clock.monotonic()
+            if self._owed_since is None:
+                self._owed_since = self._gathered_since
         self._results.append(part)
         self._gathered += len(results)
-        if self._owed_since is None:
-            self._owed_since = self._clock.monotonic()
         if not self._gathering or self._gathered >= GATHERED:
             self.wake.ring()
 
@@ -157,8 +162,7 @@ class Recorder(Service):
             raise
         finally:
             self._writing = False
-            # What has come meanwhile is younger than what was just written.
-            self._owed_since = self._clock.monotonic() if self._results else None
+            self._owed_since = self._gathered_since if self._results else None
             self._written.set()
 
     async def _commit(self, entries: list[_Entry], results: list[_Results]) -> None:
@@ -269,11 +273,17 @@ def _resolve(
 
 
 def _tell(part: _Results, outcome: Sequence[Result] | BaseException) -> None:
+    # Once: whoever lets go of all does not know who has been told.
+    written, part.written = part.written, _hear_nothing
     try:
-        part.written(outcome)
+        written(outcome)
     except Exception as error:  # noqa: BLE001 - the others of its transaction must hear as well
         context = {"message": "whoever was told of written results raised", "exception": error}
         asyncio.get_running_loop().call_exception_handler(context)
+
+
+def _hear_nothing(_: Sequence[Result] | BaseException) -> None:
+    """Stand in for whoever has been told."""
 
 
 def _answer(done: asyncio.Future[list[Result]], outcome: Sequence[Result] | BaseException) -> None:

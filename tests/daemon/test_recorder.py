@@ -319,3 +319,69 @@ async def test_with_nothing_to_write_it_is_never_behind(
     """A quiet night is no reason to wait."""
     clock.advance(1e6)
     await recorder.caught_up()
+
+
+async def test_each_hears_once_however_the_recorder_ends(
+    recorder: Recorder, database: Database, path: Path, told: Told
+) -> None:
+    """Whoever counts what is unwritten would count it twice: those who have been told already, and
+    those who are let go by an end that is asked for twice.
+    """
+    one, two, three = await leased(database, 3)
+    heard: list[str] = []
+    recorder.hand_in([result_of(one, ACCEPTED)], lambda _: heard.append("written"))
+    recorder.hand_in([unwritable(two)], lambda _: heard.append("raised"))
+    let_go = asyncio.Event()
+
+    def wait_here(connection: Connection) -> None:
+        # The transaction of all fails, and then each has one of its own.
+        if states(path)[0] == "sent":
+            asyncio.run_coroutine_threadsafe(_set(let_go), loop)
+            gate.wait(PATIENCE)
+
+    loop, gate = asyncio.get_running_loop(), threading.Event()
+    asking = asyncio.create_task(recorder.write(wait_here))
+    async with asyncio.timeout(PATIENCE):
+        await let_go.wait()
+    recorder.hand_in([result_of(three, ACCEPTED)], lambda _: heard.append("let go"))
+    assert heard == ["written", "raised"]
+    aborting = asyncio.create_task(recorder.abort())
+    await turns()
+    gate.set()
+    await aborting
+    await recorder.abort()
+    assert heard == ["written", "raised", "let go"]
+    await asyncio.wait([asking], timeout=PATIENCE)
+    assert asking.cancelled()
+
+
+async def _set(event: asyncio.Event) -> None:
+    event.set()
+
+
+async def test_a_result_that_came_during_a_slow_commit_is_as_old_as_it_is(
+    recorder: Recorder, database: Database, clock: FakeClock
+) -> None:
+    """The commit that was under way when it came has not written it: it is behind still."""
+    one, two = await leased(database, 2)
+    begun, gate = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(_: Connection) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        gate.wait(PATIENCE)
+
+    first = asyncio.create_task(recorder.record([result_of(one, ACCEPTED)]))
+    asking = asyncio.create_task(recorder.write(slow))
+    async with asyncio.timeout(PATIENCE):
+        await begun.wait()
+    behind: list[bool] = []
+    asking.add_done_callback(lambda _: behind.append(recorder.is_behind))
+    second = asyncio.create_task(recorder.record([result_of(two, ACCEPTED)]))
+    await turns()
+    clock.advance(RISK_SECONDS + 0.01)
+    gate.set()
+    await all_of([first, second])
+    await asking
+    assert behind == [True]
+    assert not recorder.is_behind
