@@ -99,10 +99,11 @@ class PipelinedTransaction(Transaction):
             if self._go and not self._is_done:
                 await self._send_content()
         except BaseException:
-            if isinstance(self._leave_to_finish, Coroutine):
-                self._leave_to_finish.close()
             self._leave()
             raise
+        finally:
+            if isinstance(self._leave_to_finish, Coroutine):
+                self._leave_to_finish.close()
         if self._dot_written:
             reach("after", Stage.END_OF_DATA)
         return None if self._is_stale else self._transacted()
@@ -334,11 +335,13 @@ class PipelinedTransaction(Transaction):
         else:
             last = stuffed_block(raw)
         reach("after", "content")
+        # Before it is asked for leave: what was true then may have passed when there is room.
+        if not await self._has_room():
+            return
         if not await self._may_finish():
             self._stop()
             return
-        await self._until_room()
-        if self._is_done:
+        if not await self._has_room():
             return
         self._finish(last + ending(raw))
         await self._until_heard()
@@ -362,6 +365,11 @@ class PipelinedTransaction(Transaction):
             await self._until_room()
             last = block
         return last
+
+    async def _has_room(self) -> bool:
+        """Wait like `_until_room`; returns whether it goes on."""
+        await self._until_room()
+        return not self._is_done
 
     async def _until_room(self) -> None:
         """Wait until the network takes more; and for the rest of a reply that has been begun."""

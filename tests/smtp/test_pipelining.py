@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 
 import pytest
@@ -411,6 +412,49 @@ async def test_stopped_before_the_dot(ends: Ends) -> None:
     assert not ann.dot_written
     assert await became(bob) is None
     assert await ends.is_cut()
+
+
+async def test_the_last_question_is_asked_when_the_dot_can_be_written(ends: Ends) -> None:
+    """A lease that was held before a wait of minutes for the network may have passed on since."""
+    asked: list[tuple[int, ...]] = []
+
+    def refuse(accepted: tuple[int, ...]) -> bool:
+        asked.append(accepted)
+        return False
+
+    waiting, ann = ends.begin(TO_ANN, before_dot=refuse)
+    await ends.heard(group(ANN))
+    ends.line.pause_writing()
+    await ends.say(GO)
+    async with asyncio.timeout(PATIENCE):
+        while waiting.stage is not Stage.DATA:  # noqa: ASYNC110 - until the 354 is here
+            await asyncio.sleep(0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert asked == []
+    ends.line.resume_writing()
+    assert await became(ann) == [DEFER]
+    assert asked == [(0,)]
+    assert await ends.is_cut()
+
+
+async def test_an_answer_that_nobody_needs_any_more_is_let_go_of(ends: Ends) -> None:
+    """Where the connection ends before the leave to finish is awaited nobody will await it."""
+    leaves: list[Coroutine[None, None, bool]] = []
+
+    async def granted() -> bool:
+        raise AssertionError
+
+    def ask(_: tuple[int, ...]) -> Coroutine[None, None, bool]:
+        asyncio.get_running_loop().call_soon(ends.line.connection_lost, None)
+        leaves.append(granted())
+        return leaves[0]
+
+    _, ann = ends.begin(TO_ANN, before_dot=ask)
+    await ends.heard(group(ANN))
+    await ends.say(GO)
+    assert await became(ann) == [DEFER]
+    assert inspect.getcoroutinestate(leaves[0]) == inspect.CORO_CLOSED
 
 
 async def test_a_dot_that_never_left_has_a_follower(ends: Ends) -> None:
