@@ -69,8 +69,12 @@ def record(connection: Connection, results: Sequence[Result]) -> list[Result]:
             return []
         savepoint.rollback()
     held = _held(connection, results)
-    _write(connection, [result for result in results if _key(result) in held], is_held=True)
-    return [result for result in results if _key(result) not in held]
+    ending: dict[_Key, Result] = {}
+    for result in results:
+        if (key := _key(result)) in held:
+            ending.setdefault(key, result)
+    _write(connection, tuple(ending.values()), is_held=True)
+    return [result for result in results if ending.get(_key(result)) is not result]
 
 
 _Key = tuple[int, int, str]

@@ -164,6 +164,16 @@ def test_a_result_is_written_once(connection: Connection) -> None:
     assert len(attempts_of(connection, result.lease.recipient)) == 1
 
 
+def test_of_two_results_for_one_lease_the_first_is_written(connection: Connection) -> None:
+    """A lease ends once, also within one call: what says something else of it is refused."""
+    add_message(connection)
+    lease = take_one(connection)
+    first, second = result_of(lease, ACCEPTED), result_of(lease, REFUSED)
+    assert record(connection, [first, second]) == [second]
+    assert row_of(connection, lease.recipient).state == State.SENT
+    assert [one.code for one in attempts_of(connection, lease.recipient)] == [250]
+
+
 def test_silence_never_replaces_a_real_reply(connection: Connection) -> None:
     """An expired recipient keeps the last thing that its relay really said."""
     add_message(connection)
