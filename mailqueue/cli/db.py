@@ -6,6 +6,7 @@ import click
 
 from mailqueue.cli.access import Access, takes_outbox
 from mailqueue.cli.moving import copy, unfence
+from mailqueue.cli.output import printable
 
 
 @click.group()
@@ -61,8 +62,11 @@ def check(access: Access) -> None:
     version, and with 65 if the file is damaged.
     """
     from mailqueue.outbox import schema
+    from mailqueue.outbox.fence import standing
 
     with access.reading() as connection:
+        if (fence := standing(connection)) is not None:
+            click.echo(printable(f"{_where(access)} is closed: it {fence}"))
         if connection.dialect.name == "sqlite":
             _check_file(access, [*connection.exec_driver_sql("PRAGMA quick_check(10)").scalars()])
     click.echo(f"{_where(access)}: version {schema.HEAD}, in order")

@@ -16,6 +16,7 @@ from mailqueue.clock import microseconds
 from mailqueue.outbox import relays
 from mailqueue.outbox.checkpoint import log_size
 from mailqueue.outbox.due import oldest
+from mailqueue.outbox.fence import standing
 from mailqueue.outbox.location import opened_path
 from mailqueue.outbox.pulse import beating, pulses
 from mailqueue.outbox.refused import refused
@@ -92,7 +93,7 @@ def _doubt(connection: Connection, since: int, window: float) -> Reading:
 
 def _paused(connection: Connection, now: int) -> Reading:
     rows = relays.load(connection).values()
-    paused = [*_by_people(rows, now), *_by_breakers(rows)]
+    paused = [*_by_a_fence(connection), *_by_people(rows, now), *_by_breakers(rows)]
     if not paused:
         return Reading("paused", 0.0, "no relay is paused", "doctor")
     since, name, why, tells_more = min(paused)
@@ -104,6 +105,11 @@ def _paused(connection: Connection, now: int) -> Reading:
 
 _Paused = tuple[int, str, str, str]
 """Since when (epoch microseconds), which relay, why, and the command that tells more."""
+
+
+def _by_a_fence(connection: Connection) -> Iterator[_Paused]:
+    if (fence := standing(connection)) is not None:
+        yield fence.since, "all relays", f"the outbox {fence}", "doctor"
 
 
 def _by_people(rows: Iterable[RelayRow], now: int) -> Iterator[_Paused]:

@@ -101,6 +101,23 @@ def test_a_fence_is_lifted_by_hand(invoke: Invoke, filled: Engine, url: str, oth
         assert standing(connection) is None
 
 
+def test_whoever_looks_is_told_of_a_fence(
+    invoke: Invoke, filled: Engine, url: str, other: str
+) -> None:
+    """Monitoring, the doctor and the check of the tables, with what to do."""
+    with filled.connect() as connection:
+        assert standing(connection) is None
+    invoke("db", "copy", "--database", url, "--to", other)
+    moved = f"has moved to {other.removeprefix('sqlite:///')}"
+    assert f"is closed: it {moved}" in invoke("db", "check", "--database", url).stdout
+    examined = invoke("doctor", "--database", url, "--offline").stdout
+    assert f"the outbox {moved}" in examined
+    assert "let [database] url name that place" in examined
+    said = invoke("check", "--database", url).stdout
+    assert "paused: all relays" in said
+    assert f", the outbox {moved}" in said
+
+
 def test_an_unfinished_copy_is_told_by_a_dry_run(
     invoke: Invoke, filled: Engine, url: str, other: str
 ) -> None:

@@ -19,6 +19,7 @@ from mailqueue.outbox import schema
 from mailqueue.outbox.allotment import allotments
 from mailqueue.outbox.engine import write_engine
 from mailqueue.outbox.faults import translating
+from mailqueue.outbox.fence import Phase, standing
 from mailqueue.outbox.moment import present
 from mailqueue.outbox.pulse import Life, Pulse, beating, pulses
 from mailqueue.outbox.reap import live_relays
@@ -38,6 +39,7 @@ def examined(access: Access, path: Path | None) -> Iterator[Finding]:
             yield well("tables", f"version {schema.HEAD}")
             yield from _file(connection)
             yield from _server(connection)
+            yield from _fenced(connection)
             yield from _daemons(connection, access)
             yield from _limits(connection)
             yield from _strangers(connection, access)
@@ -106,6 +108,15 @@ def _told(access: Access) -> Finding:
 def _asked_raw(raw: Any, pragma: str) -> str:
     with closing(raw.cursor()) as cursor:
         return str(cursor.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+
+def _fenced(connection: Connection) -> Iterator[Finding]:
+    if (fence := standing(connection)) is None:
+        return
+    remedy = "let [database] url name that place, and restart daemon and producers"
+    if fence.phase is not Phase.MOVED:
+        remedy = "run `mailqueue db copy` again to end it, or with --undo to give it up"
+    yield wrong("fence", f"nothing is sent or taken in: the outbox {fence}", remedy)
 
 
 def _daemons(connection: Connection, access: Access) -> Iterator[Finding]:
