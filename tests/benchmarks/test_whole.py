@@ -74,6 +74,19 @@ def test_enqueueing_runs_in_all_its_kinds(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+def test_postgresql_runs_beside_sqlite(tmp_path: Path) -> None:
+    """Drains, producers and claims, on a server of its own that leaves nothing behind."""
+    ran = bench(tmp_path, "--only", "postgres", "--queued", "5000")
+    assert ran.returncode == 0, ran.stderr
+    assert "fsync on, synchronous_commit on" in ran.stderr
+    for label in ("drain, 4 daemons", "enqueue, one by one"):
+        assert f"| PostgreSQL / SQLite: {label}" in ran.stdout
+    assert "| PostgreSQL: claim of 100, held back, stretch 3" in ran.stdout
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="cProfile mixes threads up since 3.12")
 def test_a_profile_tells_the_threads_of_the_daemon_apart(tmp_path: Path) -> None:
     """The event loop and the thread that writes each have a table of their own."""

@@ -155,6 +155,26 @@ def test_a_target_with_other_mail_is_refused(files: tuple[str, str]) -> None:
     assert fence_of(source) is None
 
 
+def test_mail_that_comes_to_the_target_at_the_last_moment_is_not_mixed_in(
+    ends: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the target is closed anybody may enqueue there; then it is looked at once more."""
+    source, target = ends
+
+    def meddle(moment: str, step: str) -> None:
+        if (moment, step) == ("after", "copy-fence-commit"):
+            with Outbox(target) as outbox:
+                outbox.enqueue(RAW)
+
+    monkeypatch.setattr("mailqueue.operate.copying.course.reach", meddle)
+    with pytest.raises(CopyError, match="holds other mail, 1 messages"):
+        copy(source, target)
+    assert fence_of(target) is None
+    with copying(source, target) as course:
+        assert course.undo() == 0
+    assert fence_of(source) is None
+
+
 def test_a_place_is_not_copied_to_itself(files: tuple[str, str]) -> None:
     """However it is spelt."""
     with pytest.raises(CopyError, match="name another"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 from sqlalchemy import URL, Connection, Engine, delete, func, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from mailqueue import Outbox, OutboxFencedError
+from mailqueue import AsyncOutbox, Outbox, OutboxFencedError
 from mailqueue.clock import SystemClock
 from mailqueue.mail.lifecycle import Event
 from mailqueue.outbox import schema
@@ -63,6 +64,16 @@ def test_nothing_can_be_enqueued_and_the_error_names_the_other_place(
     assert PLACE in str(alone.value)
     with engine.connect() as connection:
         assert connection.scalar(select(func.count()).select_from(messages)) == 0
+
+
+async def test_an_asynchronous_producer_hears_the_same(engine: Engine) -> None:
+    """Each of those whose mail would have shared a commit gets the error."""
+    _fence(engine, Phase.DRAINING)
+    async with AsyncOutbox(_place(engine)) as outbox:
+        told = await asyncio.gather(
+            *(outbox.enqueue(RAW) for _ in range(5)), return_exceptions=True
+        )
+    assert [type(error) for error in told] == [OutboxFencedError] * 5
 
 
 @pytest.mark.parametrize("phase", Phase)

@@ -15,9 +15,9 @@ from mailqueue.operate.copying import pauses
 from mailqueue.operate.copying.comparison import Compared, compare
 from mailqueue.operate.copying.drain import Patience, drain, leased
 from mailqueue.operate.copying.refusals import CopyError, DifferenceError
-from mailqueue.operate.copying.rows import COPIED
+from mailqueue.operate.copying.rows import COPIED, count
 from mailqueue.operate.copying.sequences import go_on_behind, last_ids
-from mailqueue.operate.copying.survey import Survey, survey
+from mailqueue.operate.copying.survey import Survey, refuse_mail, survey
 from mailqueue.operate.copying.transfer import transfer
 from mailqueue.operate.copying.undoing import undo
 from mailqueue.outbox import schema
@@ -26,6 +26,7 @@ from mailqueue.outbox.faults import translating
 from mailqueue.outbox.fence import Fence, Phase, passing, put_up, standing, take_away
 from mailqueue.outbox.location import describe
 from mailqueue.outbox.reap import Policies
+from mailqueue.outbox.tables import messages
 
 
 class Watch(Protocol):
@@ -135,6 +136,8 @@ class Copy:
             if arrival is None:
                 arrival = replace(fence, phase=Phase.ARRIVING, place=source)
                 put_up(connection, arrival, patience=self._busy_timeout)
+                # Looked at once more: until now anybody could enqueue there.
+                refuse_mail(describe(self._urls[1]), count(connection, messages))
             if arrival.id != fence.id:
                 raise CopyError(f"{describe(self._urls[1])} {arrival}, by another copy")
             reach("before", "copy-arrival-commit")

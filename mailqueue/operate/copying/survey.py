@@ -134,8 +134,14 @@ def _refuse(found: Survey) -> None:
         )
     if arrival is None and fence is not None and fence.place != found.target:
         raise CopyError(f"{found.source} {fence}, and not to {found.target}")
-    if arrival is None and not found.is_done and any(found.there.values()):
+    if arrival is None and not found.is_done:
+        refuse_mail(found.target, found.there[messages.name])
+
+
+def refuse_mail(target: str, held: int) -> None:
+    """Raise `CopyError` where ``target`` holds messages that are not of this copy."""
+    if held:
         raise CopyError(
-            f"{found.target} holds other mail, {found.there[messages.name]} messages, which a copy "
-            "would mix with this; name a database without"
+            f"{target} holds other mail, {held} messages, which a copy would mix with this; name a "
+            "database without, or lift the fence of the source with --undo"
         )
