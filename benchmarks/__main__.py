@@ -21,6 +21,7 @@ from benchmarks.measured import (
     idle,
     latency,
     million,
+    postgres,
     round_trips,
 )
 from benchmarks.options import Asked, ask
@@ -36,6 +37,7 @@ MEASURED: dict[str, Callable[[Ground], None]] = {
     "enqueue": enqueue.measure,
     "latency": latency.measure,
     "million": million.measure,
+    "postgres": postgres.measure,
     "idle": idle.measure,
     "ceilings": ceilings.measure,
 }

@@ -10,6 +10,7 @@ from benchmarks.figures import Figures, Key, Spread
 from benchmarks.measured.delivery import DAEMON, POSTFIX, TUNED
 from benchmarks.measured.drain import TWO
 from benchmarks.measured.million import LONG, SHORT
+from benchmarks.measured.postgres import DAEMONS, KINDS, POSTGRES, SQLITE, STRETCHES, drained
 
 
 class Of(StrEnum):
@@ -203,6 +204,33 @@ LINES: tuple[Line, ...] = (
         _million(LONG, "memory"),
         _million(SHORT, "memory"),
         (_ratio(most=1.2),),
+    ),
+    *(
+        Line(
+            f"PostgreSQL / SQLite: drain, {count} daemon{'s' if count > 1 else ''}",
+            "mails/s",
+            Key("postgres", drained(POSTGRES, count), "rate"),
+            Key("postgres", drained(SQLITE, count), "rate"),
+        )
+        for count in DAEMONS
+    ),
+    *(
+        Line(
+            f"PostgreSQL / SQLite: enqueue, {kind}",
+            "mails/s",
+            Key("postgres", f"{POSTGRES}, {kind}", "rate"),
+            Key("postgres", f"{SQLITE}, {kind}", "rate"),
+        )
+        for kind in KINDS
+    ),
+    *(
+        Line(
+            f"PostgreSQL: claim of 100, {name} / short queue",
+            "ms",
+            Key("postgres claims", name, "median"),
+            Key("postgres claims", "short queue", "median"),
+        )
+        for name in STRETCHES
     ),
     Line("Idle daemon", "% of a core", Key("idle", DAEMON, "percent"), None, (_figure(most=0.5),)),
     *(
