@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from mailqueue.cli.waiting import Surroundings
+    from mailqueue.outbox.allotment import Allotment
     from mailqueue.outbox.traffic import By, Traffic, Waiting
 
 _LATELY: Final = ("Sent", "A minute", "Put off", "Failed", "Expired", "In doubt")
@@ -61,18 +62,35 @@ def stats(access: Access, by: str, since: float, limit: int, as_json: bool) -> N
     From SENT to DOUBT it is recipients by what came of each attempt since then, PUT OFF being
     those that are tried again. From QUEUED on it is how they stand now; DUE are those that
     should have been taken up by now. The last line is the sum of all, also of those not shown.
+    Below it stands where due mail waits for a relay's rate.
     """
+    from mailqueue.outbox.allotment import allotments
     from mailqueue.outbox.traffic import By
 
     with access.reading() as connection:
         lines, around = counted(connection, access, since=since, by=By(by))
+        allotted = allotments(connection, now=around.now) if by == By.RELAY else {}
     busiest = sorted(lines, key=_size, reverse=True)[:limit]
     shown = [*sorted(busiest, key=lambda line: line.name), total(lines)]
     if as_json:
-        show_json(_object(line, by, since, around) for line in shown)
+        show_json(
+            _object(line, by, since, around) | _rate_fields(line, allotted.get(line.name), around)
+            for line in shown
+        )
         return
     rows = [(line.name, *cells(line, since, around)) for line in shown]
     show(Grid((by.title(), *_LATELY, *_NOW), rows, numbers=frozenset((*_LATELY, *_NOW))))
+    for line in shown:
+        rate = _rate_fields(line, allotted.get(line.name), around)
+        if rate["waits_for_rate"]:
+            click.echo(f"{line.name}: due mail waits for the rate, {rate['rate']}")
+
+
+def _rate_fields(line: Line, found: Allotment | None, around: Surroundings) -> dict[str, Any]:
+    if found is None or line.is_total:
+        return {"rate": None, "waits_for_rate": False}
+    waits = bool(line.waiting.due) and found.is_used_up(now=around.now)
+    return {"rate": found.rate, "waits_for_rate": waits}
 
 
 def counted(

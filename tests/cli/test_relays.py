@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, delete, insert
 
 from mailqueue.clock import SystemClock, microseconds
 from mailqueue.operate import login_name
 from mailqueue.outbox.relays import load
+from mailqueue.outbox.tables import limits, shares
+from mailqueue.outbox.workers import Worker, register
 from tests.cli.conftest import Invoke
 from tests.support.rows import add_message, add_relay
 
@@ -145,18 +147,22 @@ def test_waiting_mail_names_the_pause(invoke: Invoke, config: Path, engine: Engi
 
 def share(engine: Engine, worker: str, granted: int, *, connections: int = 8) -> None:
     """Let a daemon have a share of the relay main, whose rate is 14/s and used up."""
-    now = SystemClock().now()
+    until = SystemClock().now() + 60_000_000
+    values = {
+        "relay": "main",
+        "worker": worker,
+        "connections": connections,
+        "spacing": 1_000_000 / 14,
+        "wanted": 0,
+        "granted": granted,
+        "until_at": until,
+    }
     with engine.begin() as connection:
-        connection.exec_driver_sql(
-            "INSERT INTO mailqueue_shares VALUES ('main', ?, ?, ?, 0, ?, ?)",
-            (worker, connections, 1_000_000 / 14, granted, now + 60_000_000),
-        )
-        connection.exec_driver_sql(
-            "INSERT OR REPLACE INTO mailqueue_limits VALUES ('main', ?, NULL)", (now + 60_000_000,)
-        )
+        connection.execute(insert(shares).values(values))
+        connection.execute(delete(limits))
+        connection.execute(insert(limits).values(relay="main", next_at=until))
 
 
-@pytest.mark.backend("sqlite")
 def test_what_several_daemons_have_of_a_relay(invoke: Invoke, config: Path, engine: Engine) -> None:
     """Who has how many connections, which limit holds where they differ, and the rate."""
     share(engine, "a", 2, connections=20)
@@ -176,7 +182,6 @@ def test_what_several_daemons_have_of_a_relay(invoke: Invoke, config: Path, engi
     assert main["rate_free_at"] is not None
 
 
-@pytest.mark.backend("sqlite")
 def test_doctor_warns_where_daemons_differ(invoke: Invoke, config: Path, engine: Engine) -> None:
     """One that has more configured than another is bound by that, and may not know why."""
     share(engine, "a", 2, connections=20)
@@ -185,19 +190,32 @@ def test_doctor_warns_where_daemons_differ(invoke: Invoke, config: Path, engine:
     assert "different connections for relay main: 8, 20; 8 holds for all of them" in found
 
 
-@pytest.mark.backend("sqlite")
 def test_explain_names_the_rate(invoke: Invoke, config: Path, engine: Engine) -> None:
     """Mail that is due waits for it, and for nothing else."""
     share(engine, "a", 8)
     now = SystemClock().now()
     with engine.begin() as connection:
         add_message(connection, recipient={"due_at": now, "lifetime_from": now})
-        connection.exec_driver_sql(
-            "INSERT INTO mailqueue_workers VALUES ('a', 'here', 1, '0', ?, ?)", (now, now)
-        )
+        register(connection, Worker("a", "here", 1, "0", now, now))
     told = invoke("explain", "1", "--json", "--config", config)
     (one,) = map(json.loads, told.stdout.splitlines())
     assert one["gate"] == "rate-used-up"
     assert one["gates"][0]["text"] == (
         "the rate of its relay, 14/s, is used up by other mail just now"
     )
+
+
+def test_stats_tell_where_due_mail_waits_for_the_rate(
+    invoke: Invoke, config: Path, engine: Engine
+) -> None:
+    """Below the table, and for programs in each relay's object."""
+    share(engine, "a", 8)
+    with engine.begin() as connection:
+        add_message(connection)
+    assert invoke("stats", "--config", config).stdout.endswith(
+        "main: due mail waits for the rate, 14/s\n"
+    )
+    told = invoke("stats", "--json", "--config", config).stdout.splitlines()
+    main, total = map(json.loads, told)
+    assert (main["rate"], main["waits_for_rate"]) == ("14/s", True)
+    assert (total["rate"], total["waits_for_rate"]) == (None, False)
