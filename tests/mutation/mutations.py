@@ -57,6 +57,14 @@ MUTATIONS: Final = (
         "        done = work(connection)\n        connection.commit()\n        return done\n",
         ("tests/client/test_transactions.py", "-k", "roll_back"),
     ),
+    Mutation(
+        1,
+        "prune what somebody is asking to be sent again at this moment",
+        "mailqueue/outbox/prune.py",
+        'if connection.dialect.name == "postgresql":',
+        'if connection.dialect.name == "nowhere":',
+        ("tests/postgres/test_races.py", "-k", "pruned"),
+    ),
     # 2. Exactly one state.
     Mutation(
         2,
@@ -182,6 +190,22 @@ MUTATIONS: Final = (
         "known_unsent = True",
         ("tests/outbox/test_reap.py",),
     ),
+    Mutation(
+        4,
+        "take a COMMIT that is still on its way for one that was not made",
+        "mailqueue/outbox/outcome.py",
+        "    if wait is not None:\n",
+        "    if wait is not None and not connection:\n",
+        ("tests/postgres/test_outcomes.py", "-k", "arrives_late and plain"),
+    ),
+    Mutation(
+        4,
+        "claim again without a look at what became of the last claim",
+        "mailqueue/daemon/outcome.py",
+        "if (found := self._proof(written)) is not None:",
+        "if (found := self._proof(written)) is None:",
+        ("tests/postgres/test_daemon_outcomes.py", "-k", "after"),
+    ),
     # 5. Trouble that is not the message's costs it nothing.
     Mutation(
         5,
@@ -247,6 +271,14 @@ MUTATIONS: Final = (
         "spared=self._dispatcher.messages(),",
         "spared=(),",
         ("tests/hostile/test_clock.py", "-k", "jump_after"),
+    ),
+    Mutation(
+        6,
+        "let go of a lease between the look at it and the result",
+        "mailqueue/outbox/record.py",
+        "    .with_for_update(),\n",
+        "    .order_by(recipients.c.id),\n",
+        ("tests/postgres/test_races.py", "-k", "lease"),
     ),
     # 7. One bad message never stops the queue.
     Mutation(
