@@ -37,10 +37,7 @@ LEASE = 2.0
 _PATIENCE = 60.0
 _LIVE = "SELECT count(*) FROM mailqueue_recipients WHERE due_at IS NOT NULL"
 _AT_WORK = "SELECT count(*) FROM mailqueue_workers WHERE pid = :pid"
-_SENT_SINCE = (
-    "SELECT count(*) FROM mailqueue_messages AS m JOIN mailqueue_recipients AS r"
-    " ON r.message_id = m.id WHERE m.enqueued_at > :now AND r.state = 'sent'"
-)
+_TRIED_SINCE = "SELECT count(*) FROM mailqueue_attempts WHERE started_at > :now"
 _TERMINATE = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -61,7 +58,7 @@ class Cluster:
     """One queue and all who work on it, from the first mail to the audit; by ``seed``.
 
     Everybody reaches the server through ``proxy``. ``resumed`` has, for each time that the server
-    was away, the seconds from its return until a mail was sent that had been enqueued since.
+    was away, the seconds from its return until an attempt was on record that had begun since.
     """
 
     def __init__(self, directory: Path, server: PostgresServer, seed: str) -> None:
@@ -214,7 +211,7 @@ class Cluster:
     async def _resume(self) -> None:
         began, now = time.monotonic(), SystemClock().now()
         await until(
-            lambda: bool(self._ask(_SENT_SINCE, now=now)), what=self._end, timeout=_PATIENCE
+            lambda: bool(self._ask(_TRIED_SINCE, now=now)), what=self._end, timeout=_PATIENCE
         )
         self.resumed.append(time.monotonic() - began)
 

@@ -91,7 +91,7 @@ async def _ordeal(
         audit.doubts,
         len(audit.losses),
         Counter({"mails acknowledged": len(notes.stored), **cluster.happened}),
-        f"new mail was sent {max(_resumed):.1f} s after the server was back, at the latest",
+        f"mail went again {max(_resumed):.1f} s after the server was back, at the latest",
     )
 
 
