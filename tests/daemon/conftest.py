@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 
 from mailqueue.clock import FakeClock
+from mailqueue.config import RelaySettings
 from mailqueue.daemon.database import Database
 from mailqueue.daemon.recorder import Recorder
 from mailqueue.outbox import schema
 from mailqueue.outbox.engine import write_engine
+from mailqueue.smtp.pool import Pool
+from mailqueue.smtp.relay import Relay
 from mailqueue.testing import ScriptedRelay
-from tests.daemon.parts import Told
+from tests.daemon.desk import Desk
+from tests.daemon.parts import Told, leading_to
 from tests.daemon.wiring import Wired, wire
 
 
@@ -69,3 +73,12 @@ async def wired(
     wired = wire(relay, database, recorder, clock, told, path)
     yield wired
     await wired.close()
+
+
+@pytest.fixture
+async def desk(relay: ScriptedRelay, clock: FakeClock) -> AsyncIterator[Desk]:
+    """A desk with sessions to the scripted relay."""
+    keys = leading_to(relay, name="main", connections=1, timeouts={"quit": 0.5, "end_of_data": 5})
+    pool = Pool(Relay(RelaySettings.model_validate(keys)), clock=clock)
+    yield Desk(pool, clock)
+    await pool.close()

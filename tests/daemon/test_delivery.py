@@ -3,102 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import pytest
 
-from mailqueue.clock import FakeClock
-from mailqueue.config import RelaySettings
-from mailqueue.daemon.delivery import Delivery, Terms
-from mailqueue.mail.doubt import OnDoubt
+from mailqueue.daemon.delivery import Delivery
 from mailqueue.mail.lifecycle import Event
 from mailqueue.mail.reply import Reply, take_reply
 from mailqueue.mail.rule import Rule
 from mailqueue.mail.stage import Stage
-from mailqueue.outbox.lease import Lease, LeasedMessage
+from mailqueue.outbox.lease import Lease
 from mailqueue.outbox.record import Result
 from mailqueue.smtp import pipeline
-from mailqueue.smtp.pool import Pool
-from mailqueue.smtp.relay import Relay
 from mailqueue.testing import Script, ScriptedRelay
-from tests.daemon.parts import PATIENCE, leading_to, message_for, turns
-from tests.support.leases import POLICY
+from tests.daemon.desk import Desk
+from tests.daemon.parts import PATIENCE, message_for, turns
 
 ANN, BOB, CEE = "ann@example.net", "bob@example.net", "cee@example.net"
 
 TOO_MANY = "452 4.5.3 too many recipients"
-
-
-@dataclass
-class Desk:
-    """Stands where a delivery brings its results and asks its questions."""
-
-    pool: Pool
-    clock: FakeClock
-    settled: list[Result] = field(default_factory=list)
-    may_begin: bool = True
-    may_write_dot: Callable[[Sequence[Lease]], bool] = lambda _: True
-    opened: asyncio.Event = field(default_factory=asyncio.Event)
-    settling: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.opened.set()
-
-    def delivery(self, message: LeasedMessage, *, most: int = 100) -> Delivery:
-        """Return a delivery through this desk, of at most so many recipients at once."""
-
-        async def may_begin() -> bool:
-            return self.may_begin
-
-        async def may_write_dot(leases: Sequence[Lease], _: OnDoubt) -> bool:
-            return self.may_write_dot(leases)
-
-        return Delivery(
-            message,
-            Terms("main", "w1", POLICY, most),
-            pool=self.pool,
-            clock=self.clock,
-            may_begin=may_begin,
-            may_write_dot=may_write_dot,
-            settle=self.settle,
-            ended=lambda delivery: self.ended.append(delivery.message.id),
-        )
-
-    def settle(self, delivery: Delivery, results: Sequence[Result]) -> asyncio.Future[None]:
-        """Take the results, and write them once the desk is open."""
-        self.settled.extend(results)
-        return asyncio.ensure_future(self._write(delivery))
-
-    async def _write(self, delivery: Delivery) -> None:
-        self.settling.set()
-        await self.opened.wait()
-        delivery.is_written()
-
-    async def deliver(self, *addresses: str, most: int = 100) -> None:
-        """Deliver a message to these addresses."""
-        async with asyncio.timeout(PATIENCE):
-            await self.delivery(message_for(*addresses), most=most).run()
-
-    def events(self) -> dict[str, Event]:
-        """Return what became of each recipient; each has been settled exactly once."""
-        events = {result.lease.address: result.decision.event for result in self.settled}
-        assert len(events) == len(self.settled)
-        return events
-
-    def rules(self) -> dict[str, Rule]:
-        """Return the rule that decided each recipient."""
-        return {one.lease.address: one.decision.verdict.rule for one in self.settled}
-
-
-@pytest.fixture
-async def desk(relay: ScriptedRelay, clock: FakeClock) -> AsyncIterator[Desk]:
-    """A desk with sessions to the scripted relay."""
-    keys = leading_to(relay, name="main", connections=1, timeouts={"quit": 0.5, "end_of_data": 5})
-    pool = Pool(Relay(RelaySettings.model_validate(keys)), clock=clock)
-    yield Desk(pool, clock)
-    await pool.close()
 
 
 async def cancelled(sending: asyncio.Task[None]) -> None:
