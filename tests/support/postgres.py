@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+_STILL_STARTING = (subprocess.SubprocessError, AssertionError)
+_PATIENCE = 5
 
 
 class PostgresServer:
@@ -23,7 +28,11 @@ class PostgresServer:
 
             # Not in the test's own directory, whose path may be longer than a socket's address.
             self._directory = Path(tempfile.mkdtemp(prefix="pg"))
-            self._server: Any = get_server(self._directory / "data", cleanup_mode=None)
+            data = self._directory / "data"
+            with suppress(*_STILL_STARTING):
+                get_server(data, cleanup_mode=None)
+            self._server: Any = get_server(data, cleanup_mode=None)
+        self._until_it_runs()
         uri: str = self._server.get_uri()
         self.url = uri.replace("postgresql://", "postgresql+psycopg://", 1)
         return self
@@ -57,6 +66,14 @@ class PostgresServer:
         data = self._directory / "data"
         for left in (data / "postmaster.pid", *data.glob(".s.PGSQL.*")):
             left.unlink(missing_ok=True)
+        self._until_it_runs()
+
+    def _until_it_runs(self) -> None:
+        # It is given ten seconds to start, which a busy machine may not keep to.
+        for _ in range(_PATIENCE):
+            with suppress(*_STILL_STARTING):
+                self._server.ensure_postgres_running()
+                return
         self._server.ensure_postgres_running()
 
 
