@@ -19,6 +19,7 @@ from mailqueue.outbox.faults import translating
 from mailqueue.outbox.location import database_path
 from mailqueue.outbox.moment import ServerClock
 from mailqueue.outbox.outcome import carry_out
+from mailqueue.outbox.writing import WriteConnection
 
 T = TypeVar("T")
 
@@ -31,6 +32,11 @@ class Database:
         self._clock = clock if isinstance(clock, ServerClock) else None
         self._is_file = database_path(url) is not None
         self._writer = write_engine(url, busy_timeout=busy_timeout)
+        self._kept = (
+            WriteConnection(self._writer, patience=busy_timeout, flushes_behind=False)
+            if self._is_file
+            else None
+        )
         self._reader = async_read_engine(url, busy_timeout=busy_timeout)
         # A whole transaction runs as one function in one thread: over an asynchronous
         # driver each of its statements would cost several hops between threads (see
@@ -60,13 +66,19 @@ class Database:
 
         try:
             with translating(self.url):
-                value = carry_out(self._writer, to_be_committed)
+                value = self._carry_out(to_be_committed)
         except OutboxReadOnlyError:
             # A server that has become a standby: the next connection may lead to the new primary.
             self._writer.dispose()
             raise
         reach("after", "commit")
         return value
+
+    def _carry_out(self, work: Callable[[Connection], T]) -> T:
+        if self._kept is None:
+            return carry_out(self._writer, work)
+        with self._kept.begin() as connection:
+            return work(connection)
 
     async def read(self, work: Callable[[Connection], T], /) -> T:
         """Run ``work`` over a snapshot, beside any writer. Raises like `write`.
@@ -116,11 +128,17 @@ class Database:
         return await loop.run_in_executor(self._thread, self._checkpoint)
 
     def _checkpoint(self) -> Checkpoint:
-        with translating(self.url), self._writer.connect() as connection:
+        assert self._kept is not None
+        with translating(self.url), self._kept.between() as connection:
             return checkpoint(connection)
 
     async def close(self) -> None:
         """Close every connection; the threads behind them end."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.dispose)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown()
         await self._reader.dispose()
+
+    def _close(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+        self._writer.dispose()

@@ -116,6 +116,18 @@ def ring_after_commit(connection: Connection) -> None:
         connection.info[_ASKED] = path
 
 
+def ring_if_asked(connection: Connection) -> None:
+    """Ring now if `ring_after_commit` was called: for who has committed past SQLAlchemy."""
+    if (path := connection.info.pop(_ASKED, None)) is not None:
+        ring_resolved(path)
+
+
+def ring_not(connection: Connection) -> None:
+    """Forget that it was called: for who has rolled back past SQLAlchemy."""
+    if not connection.invalidated:
+        connection.info.pop(_ASKED, None)
+
+
 def _watch(engine: Engine) -> None:
     if engine in _watched:
         return

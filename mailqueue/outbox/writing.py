@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from threading import Lock
 from types import TracebackType
 from typing import Final
@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import TimeoutError as NoTurnError
 
+from mailqueue.outbox.doorbell import ring_if_asked, ring_not
 from mailqueue.outbox.flush import Flush
 from mailqueue.outbox.location import opened_path
 from mailqueue.outbox.recipe import BEGIN, begin_by_hand, begin_by_itself, sqlite_driver
@@ -26,12 +27,14 @@ class WriteConnection:
 
     A commit does not wait for the disk while it holds SQLite's write lock: the log is flushed
     behind it, when others can write already, and before anybody is told that all is stored. See
-    docs/decisions/0060-flushed-behind-the-lock.md.
+    docs/decisions/0060-flushed-behind-the-lock.md. ``flushes_behind``: False where a disk that
+    fails must take back the commit, for who would do it again.
     """
 
-    def __init__(self, engine: Engine, *, patience: float) -> None:
+    def __init__(self, engine: Engine, *, patience: float, flushes_behind: bool = True) -> None:
         self.engine: Final = engine
         self._patience = patience
+        self._flushes_behind = flushes_behind
         self._turn = Lock()
         self._kept: _Kept | None = None
 
@@ -44,6 +47,15 @@ class WriteConnection:
         what the driver raises.
         """
         return Transaction(self, committed)
+
+    @contextmanager
+    def between(self) -> Iterator[Connection]:
+        """Lend the connection while it is in no transaction."""
+        kept = self.lend()
+        try:
+            yield kept.connection
+        finally:
+            self.take_back(kept)
 
     def close(self) -> None:
         """Give the connection back, when it is not lent; a later use takes it out again."""
@@ -64,7 +76,7 @@ class WriteConnection:
             raise NoTurnError(f"another thread has been writing for {self._patience} seconds")
         try:
             if self._kept is None:
-                self._kept = _Kept.of(self.engine)
+                self._kept = _Kept.of(self.engine, flushes_behind=self._flushes_behind)
             return self._kept
         except BaseException:
             self._turn.release()
@@ -114,6 +126,7 @@ class Transaction:
             except BaseException:
                 kept.roll_back()
                 raise
+            ring_if_asked(kept.connection)
         finally:
             self._writing.take_back(kept)
         if self._committed is not None:
@@ -135,13 +148,13 @@ class _Kept:
         self.flush = flush
 
     @classmethod
-    def of(cls, engine: Engine) -> _Kept:
+    def of(cls, engine: Engine, *, flushes_behind: bool) -> _Kept:
         connection = engine.connect()
         try:
             driver = sqlite_driver(connection)
             assert driver is not None
             begin_by_hand(connection)
-            path = opened_path(connection)
+            path = opened_path(connection) if flushes_behind else None
             flush = None if path is None else Flush.of(path)
             if flush is not None:
                 driver.execute("PRAGMA synchronous=NORMAL")
@@ -155,6 +168,7 @@ class _Kept:
         self.driver.commit()
 
     def roll_back(self) -> None:
+        ring_not(self.connection)
         # SQLite may have done it already, and what went wrong with it has been told.
         with suppress(sqlite3.Error):
             self.driver.rollback()

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import event
-
 import mailqueue.events as happened
 from mailqueue.config import Config
 from mailqueue.daemon.database import Database
@@ -18,6 +16,7 @@ from mailqueue.mail.doubt import OnDoubt
 from mailqueue.mail.envelope import Content
 from mailqueue.mail.schedule import History
 from mailqueue.outbox.lease import Lease, LeasedMessage
+from mailqueue.outbox.recipe import sqlite_driver
 from mailqueue.testing import ScriptedRelay
 from tests.support.rows import CONTENT, NOW
 
@@ -51,14 +50,19 @@ def commits(database: Database) -> Iterator[list[None]]:
     """Collect one entry for each transaction that is committed meanwhile."""
     seen: list[None] = []
 
-    def note(_connection: object) -> None:
-        seen.append(None)
+    def note(statement: str) -> None:
+        if statement == "COMMIT":
+            seen.append(None)
 
-    event.listen(database._writer, "commit", note)
+    assert database._kept is not None
+    with database._kept.between() as connection:
+        driver = sqlite_driver(connection)
+    assert driver is not None
+    driver.set_trace_callback(note)
     try:
         yield seen
     finally:
-        event.remove(database._writer, "commit", note)
+        driver.set_trace_callback(None)
 
 
 async def until(condition: Callable[[], object]) -> None:

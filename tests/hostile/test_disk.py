@@ -9,12 +9,12 @@ import subprocess
 import sys
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
 
 from mailqueue import LimitError, Limits, Outbox, OutboxFullError, events
+from mailqueue.daemon.database import Database
+from mailqueue.outbox.recipe import sqlite_driver
 from mailqueue.testing import Script, ScriptedRelay
 from tests.acceptance.invariants import assert_doubts_cover_duplicates, assert_sound
 from tests.support.daemon import (
@@ -36,30 +36,30 @@ SMALLEST = 4096
 
 
 class Fault:
-    """Makes every connection of an engine begin with a pragma, until it is mended."""
+    """Gives the connection that a daemon writes with a pragma, until it is mended."""
 
-    def __init__(self, engine: Engine, broken: str, whole: str) -> None:
-        self._pragma: str | None = None
+    def __init__(self, database: Database, broken: str, whole: str) -> None:
+        self._database = database
         self._broken, self._whole = broken, whole
-        event.listen(engine, "checkout", self._prepare)
 
     def inflict(self) -> None:
         """From now on."""
-        self._pragma = self._broken
+        self._set(self._broken)
 
     def mend(self) -> None:
         """As it was before."""
-        self._pragma = self._whole
+        self._set(self._whole)
 
-    def _prepare(self, connection: Any, _record: Any, _proxy: Any) -> None:
-        if self._pragma is not None:
-            cursor = connection.cursor()
-            cursor.execute(f"PRAGMA {self._pragma}")
-            cursor.close()
+    def _set(self, pragma: str) -> None:
+        assert self._database._kept is not None
+        with self._database._kept.between() as connection:
+            driver = sqlite_driver(connection)
+            assert driver is not None
+            driver.execute(f"PRAGMA {pragma}")
 
 
 def _fault_of(daemon: Daemon, broken: str, whole: str) -> Fault:
-    return Fault(daemon.parts.database._writer, broken, whole)
+    return Fault(daemon.parts.database, broken, whole)
 
 
 def _message(text: str = "hello") -> EmailMessage:
