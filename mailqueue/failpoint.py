@@ -26,6 +26,8 @@ _COMMITS = (
     "breaker-commit",
     "prune-commit",
     "checkpoint",
+)
+_COPYING = (
     # Of `mailqueue db copy`, in the order in which they come.
     "copy-fence-commit",
     "copy-arrival-commit",
@@ -54,12 +56,17 @@ _STEPS = (
     "rset",
     "quit",
 )
-POINTS: Final = (
+DAILY: Final = (
     *(f"{moment}-{step}" for step in (*_COMMITS, *_STEPS) for moment in ("before", "after")),
     # The reply to the final dot is here, and not yet on record.
     "after-end-of-data",
 )
-"""Every place there is, by its name."""
+"""Every place that producers and daemons come to, by its name."""
+POINTS: Final = (
+    *DAILY,
+    *(f"{moment}-{step}" for step in _COPYING for moment in ("before", "after")),
+)
+"""Every place there is."""
 
 
 class FailPointReached(Exception):

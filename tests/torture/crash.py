@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from random import Random
 
-from mailqueue.failpoint import ACTIONS, POINTS
+from mailqueue.failpoint import ACTIONS, DAILY
 from tests.torture.audit import Audit
 from tests.torture.ordeal import Ordeal
 from tests.torture.tally import Tally
@@ -26,8 +26,8 @@ _LONGEST_LIFE = 0.5
 _STILLBORN = 0.2
 """How often that time begins with the process, which may not have come to its work by then."""
 _REACH_SECONDS = 60.0
-_OF_PRODUCER = tuple(point for point in POINTS if "enqueue" in point)
-_OF_DAEMON = tuple(point for point in POINTS if point not in _OF_PRODUCER)
+_OF_PRODUCER = tuple(point for point in DAILY if "enqueue" in point)
+_OF_DAEMON = tuple(point for point in DAILY if point not in _OF_PRODUCER)
 # Somebody must have died with leases before anybody can reap them.
 _BEFOREHAND = dict.fromkeys(("before-reap-commit", "after-reap-commit"), "after-claim-commit")
 
@@ -39,7 +39,7 @@ def run(seed: int, seconds: float) -> Tally:
     how long; how far each process had come by then is the machine's doing.
     """
     deadline = time.monotonic() + seconds
-    found = _walk(seed, POINTS) if seconds > _WALK_SECONDS else []
+    found = _walk(seed, DAILY) if seconds > _WALK_SECONDS else []
     chapter = 0
     while not found or time.monotonic() < deadline:
         found += _die_at_random(seed, chapter, _LIVES)
@@ -65,7 +65,7 @@ Found = tuple[int, Audit]
 
 def _walk(seed: int, points: Sequence[str]) -> list[Found]:
     shares = [points[one::AT_ONCE] for one in range(AT_ONCE)]
-    replay = f"at_each({seed}, {'POINTS' if points == POINTS else points})"
+    replay = f"at_each({seed}, {'DAILY' if points == DAILY else points})"
     return _side_by_side(f"{seed}-walk", [_at_each(share) for share in shares], replay)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mailqueue.failpoint import POINTS
+from mailqueue.failpoint import DAILY
 from tests.torture import crash
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-HALVES = pytest.param(POINTS[::2], id="before"), pytest.param(POINTS[1::2], id="after")
+HALVES = pytest.param(DAILY[::2], id="before"), pytest.param(DAILY[1::2], id="after")
 
 
 @pytest.mark.parametrize("points", HALVES)
