@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, update
+from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import IntegrityError
 
 from mailqueue.mail.lifecycle import WAITING, State
@@ -79,6 +79,39 @@ def test_a_claim_brings_all_that_a_delivery_needs(connection: Connection) -> Non
     assert message.on_doubt == "hold"
     assert message.enqueued_at == NOW
     assert message.leases[0].history == History(NOW - 9, 2, NOW + 9)
+
+
+@pytest.mark.backend("sqlite")
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "CAST(x'ff225c' AS TEXT)",
+        "CAST(x'e28222' AS TEXT)",
+        "CAST(x'eda080' AS TEXT)",
+        "'a' || char(0) || 'b'",
+        "char(1, 31, 34, 92, 127, 8232, 128512)",
+        "'[1, null]'",
+        "''",
+    ],
+)
+def test_whatever_another_hand_has_written_keeps_nobody_from_being_claimed(
+    connection: Connection, odd: str
+) -> None:
+    """What is due comes as one text, in which octets that are no UTF-8, controls and what looks
+    like JSON stay in their places; numbers keep every digit.
+    """
+    tampered, sound = 2**53 + 1, 2**62 + 3
+    add_message(connection, id=tampered)
+    add_message(connection, id=sound)
+    connection.exec_driver_sql(f"UPDATE mailqueue_recipients SET address = {odd} WHERE id = 1")
+    connection.exec_driver_sql(
+        f"UPDATE mailqueue_messages SET sender = {odd} WHERE id = {tampered}"
+    )
+    told = connection.scalar(select(recipients.c.address).where(recipients.c.id == 1))
+    first, second = take(connection)
+    assert (first.id, first.sender, first.leases[0].address) == (tampered, told, told)
+    assert (second.id, second.leases[0].address) == (sound, "anna@example.net")
+    assert first.content.raw == second.content.raw == CONTENT
 
 
 def test_the_mark_of_an_earlier_dot_is_taken_off(connection: Connection) -> None:

@@ -12,6 +12,7 @@ from mailqueue.events import Event, PipeliningSuspended
 from mailqueue.mail.reply import Evidence, NoReply, NoReplyKind
 from mailqueue.mail.verdict import Outcome
 from mailqueue.smtp import Pool, Relay, Session
+from mailqueue.smtp.pool import OVERTAKEN_SECONDS
 from mailqueue.smtp.trust import SECONDS, TROUBLES
 from mailqueue.testing import Script, ScriptedRelay
 from tests.smtp.parts import CONTENT, ENVELOPE, Keys, findings_of, outcomes, settings_for
@@ -108,6 +109,35 @@ async def test_first_come_first_served(make_pool: MakePool) -> None:
     pool.give_back(session)
     assert await third is session
     pool.give_back(session)
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+async def test_who_waits_is_overtaken_for_a_moment_only(
+    make_pool: MakePool, pipelining: bool
+) -> None:
+    """Those who send one message after the other keep the place for so long, and no longer."""
+    clock = FakeClock()
+    pool = make_pool(clock, connections=1, pipelining=pipelining)
+    session = await borrowed(pool)
+    if pipelining:
+        assert await borrowed(pool) is session
+    first, second = await waiting(pool, 2)
+    clock.advance(OVERTAKEN_SECONDS / 2)
+    pool.give_back(session)
+    assert await pool.borrow() is session
+    await asyncio.sleep(0)
+    assert pool.waiting == 2
+    clock.advance(OVERTAKEN_SECONDS / 2)
+    (third,) = await waiting(pool)
+    pool.give_back(session)
+    assert await first is session
+    # Now it is counted anew: the next one can be overtaken again, for as long.
+    pool.give_back(session)
+    assert await pool.borrow() is session
+    clock.advance(OVERTAKEN_SECONDS)
+    pool.give_back(session)
+    assert await second is session
+    third.cancel()
 
 
 async def test_cancelled_just_as_its_turn_comes(make_pool: MakePool) -> None:
