@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from mailqueue.daemon.delivery import Delivery
+from mailqueue.daemon.ration import Ration
 from mailqueue.mail.lifecycle import Event
+from mailqueue.mail.rate import Rate
 from mailqueue.mail.reply import Reply, take_reply
 from mailqueue.mail.rule import Rule
 from mailqueue.mail.stage import Stage
 from mailqueue.outbox.lease import Lease
+from mailqueue.outbox.rates import Batch
 from mailqueue.outbox.record import Result
 from mailqueue.smtp import pipeline
 from mailqueue.testing import Script, ScriptedRelay
 from tests.daemon.desk import Desk
-from tests.daemon.parts import PATIENCE, message_for, turns
+from tests.daemon.parts import PATIENCE, message_for, turns, until
 
 ANN, BOB, CEE = "ann@example.net", "bob@example.net", "cee@example.net"
 
@@ -87,6 +91,26 @@ async def test_a_stale_session_says_nothing_of_the_message(
     script.on("MAIL", session=1).reply("421 4.4.2 idle for too long").close()
     await desk.deliver(BOB)
     assert desk.events() == {ANN: Event.SEND, BOB: Event.SEND}
+    assert len(relay.ledger.sessions) == 2
+
+
+async def test_a_session_that_is_lost_while_it_waits_for_the_rate_costs_nothing(
+    desk: Desk, relay: ScriptedRelay
+) -> None:
+    """Nothing was asked on it: it lay idle as one does between two messages."""
+    ration = Ration(Rate(10, 1.0, 1), desk.clock, asked=lambda: None, freed=lambda: None)
+    delivery = desk.delivery(message_for(ANN))
+    delivery.terms = replace(delivery.terms, ration=ration)
+    sending = asyncio.create_task(delivery.run())
+    await turns()
+    ration.put(Batch(0.01, 0.1, 1), now=desk.clock.monotonic())
+    await until(lambda: desk.pool._lent)
+    (session,) = desk.pool._lent
+    await relay.drop_sessions()
+    await until(lambda: not session.is_connected)
+    desk.clock.advance(0.01)
+    await asyncio.wait_for(sending, PATIENCE)
+    assert desk.events() == {ANN: Event.SEND}
     assert len(relay.ledger.sessions) == 2
 
 
