@@ -205,13 +205,13 @@ class Delivery:
 
     async def _wait_for(self, ration: Ration, turn: Turn, session: Session) -> None:
         """Return when the relay's rate lets this one begin, or when it may not any more."""
-        since = self.clock.monotonic()
+        waits = not ration.is_here(turn)
         try:
             may_begin = await ration.comes(turn) and await self.may_begin()
         except BaseException:
             self.pool.give_back(session)
             raise
-        if self.clock.monotonic() > since:
+        if waits:
             # It lay idle: if the relay has ended it meanwhile, nothing was asked on it.
             session.rest()
         self._started_at = self.clock.now()

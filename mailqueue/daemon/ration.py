@@ -77,6 +77,11 @@ class Ration:
             else:
                 await _elapsed(turn.last - now)
 
+    def is_here(self, turn: Turn) -> bool:
+        """Whether it has come, and was not missed."""
+        now = self._clock.monotonic()
+        return turn.last <= now <= turn.first + self.rate.patience(turn.recipients)
+
     @property
     def room(self) -> int:
         """How many more messages may be claimed."""

@@ -114,6 +114,20 @@ async def test_a_session_that_is_lost_while_it_waits_for_the_rate_costs_nothing(
     assert len(relay.ledger.sessions) == 2
 
 
+async def test_a_session_that_waits_for_nothing_has_not_lain_idle(
+    desk: Desk, script: Script, relay: ScriptedRelay
+) -> None:
+    """A relay that is overloaded at the first command is believed, and not asked once more."""
+    script.on("MAIL").reply("421 4.3.2 too busy")
+    ration = Ration(Rate(10, 1.0, 1), desk.clock, asked=lambda: None, freed=lambda: None)
+    ration.put(Batch(0.0, 0.1, 1), now=desk.clock.monotonic())
+    delivery = desk.delivery(message_for(ANN))
+    delivery.terms = replace(delivery.terms, ration=ration)
+    await asyncio.wait_for(delivery.run(), PATIENCE)
+    assert desk.events() == {ANN: Event.DEFER}
+    assert len(relay.ledger.sessions) == 1
+
+
 async def test_an_exception_before_the_dot_is_a_local_fault(
     desk: Desk, relay: ScriptedRelay
 ) -> None:
