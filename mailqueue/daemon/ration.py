@@ -39,6 +39,8 @@ class Ration:
         self, rate: Rate, clock: Clock, *, asked: Callable[[], None], freed: Callable[[], None]
     ) -> None:
         self.rate = rate
+        self._in_force = rate
+        """The same at the pace of the last batch: another daemon's rate may be lower."""
         self._asked = asked
         self._freed = freed
         self._clock = clock
@@ -68,7 +70,7 @@ class Ration:
         """
         while True:
             now = self._clock.monotonic()
-            if now - turn.first > self.rate.patience(turn.recipients):
+            if now - turn.first > self._in_force.patience(turn.recipients):
                 if (again := await self.turn(turn.recipients)) is None:
                     return False
                 turn = again
@@ -99,10 +101,11 @@ class Ration:
 
     @property
     def _in_hand(self) -> int:
-        return self.rate.within(IN_HAND_SECONDS)
+        return self._in_force.within(IN_HAND_SECONDS)
 
     def put(self, batch: Batch, *, now: float) -> None:
         """Take a batch that was given out at ``now`` (monotonic seconds) or before."""
+        self._in_force = Rate(1, batch.spacing, self.rate.burst)
         first = now + batch.delay
         self._instants.extend(first + number * batch.spacing for number in range(batch.count))
         self._serve()
@@ -136,7 +139,7 @@ class Ration:
             self._freed()
 
     def _drop_void(self, need: int) -> None:
-        oldest = self._clock.monotonic() - self.rate.patience(need)
+        oldest = self._clock.monotonic() - self._in_force.patience(need)
         while self._instants and self._instants[0] < oldest:
             self._instants.popleft()
 

@@ -129,3 +129,12 @@ async def test_whoever_is_sent_away_may_not_begin(desk: Desk) -> None:
     asking = await desk.waits()
     desk.ration.send_away()
     assert await asking is None
+
+
+async def test_instants_are_measured_by_the_lower_rate_of_another(desk: Desk) -> None:
+    """They are as far apart as that says, and good for as long; no more is claimed than goes."""
+    desk.ration.put(Batch(0.0, 1.0, 3), now=0.0)
+    assert desk.ration.room == 1
+    desk.clock.advance(3.5)
+    assert await desk.ration.turn(1) == Turn(0.0, 0.0, 1)
+    assert await desk.ration.comes(Turn(0.0, 0.0, 1))
