@@ -82,7 +82,7 @@ class Ration:
     def is_here(self, turn: Turn) -> bool:
         """Whether it has come, and was not missed."""
         now = self._clock.monotonic()
-        return turn.last <= now <= turn.first + self.rate.patience(turn.recipients)
+        return turn.last <= now <= turn.first + self._in_force.patience(turn.recipients)
 
     @property
     def room(self) -> int:

@@ -137,4 +137,5 @@ async def test_instants_are_measured_by_the_lower_rate_of_another(desk: Desk) ->
     assert desk.ration.room == 1
     desk.clock.advance(3.5)
     assert await desk.ration.turn(1) == Turn(0.0, 0.0, 1)
+    assert desk.ration.is_here(Turn(0.0, 0.0, 1))
     assert await desk.ration.comes(Turn(0.0, 0.0, 1))
