@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sqlalchemy.exc import DBAPIError
+
 from benchmarks import postfix as private_postfix
 from benchmarks.figures import Figures, Key
 from benchmarks.ledger import WrongCount
@@ -18,7 +20,14 @@ from benchmarks.profiles import prepare
 from benchmarks.program import Silence
 
 POLL = 0.005
-FAILURES = (OSError, Silence, TimeoutError, WrongCount, subprocess.SubprocessError)
+FAILURES = (
+    OSError,
+    Silence,
+    TimeoutError,
+    WrongCount,
+    subprocess.SubprocessError,
+    DBAPIError,
+)
 
 
 @dataclass(frozen=True, slots=True)
