@@ -46,14 +46,6 @@ def take(
     return settle(connection, asked, seconds=TENURE, dead=dead, clock=clock).granted
 
 
-def let_pass(connection: Connection, clock: FakeClock, seconds: float) -> None:
-    """Let time pass; where a server's clock counts, every share is moved to the past instead."""
-    clock.advance(seconds)
-    if connection.dialect.name == "postgresql":
-        earlier = text("UPDATE mailqueue_shares SET until_at = until_at - :passed")
-        connection.execute(earlier, {"passed": round(seconds * 1e6)})
-
-
 def parts(connection: Connection, clock: FakeClock) -> dict[str, int]:
     """Return what each worker has of the relay main."""
     return {one.worker: one.granted for one in look(connection, clock) if one.relay == "main"}
@@ -94,9 +86,9 @@ def test_each_relay_has_limits_of_its_own(connection: Connection, clock: FakeClo
 def test_a_share_whose_time_is_over_is_anybodys(connection: Connection, clock: FakeClock) -> None:
     """A worker that is silent for so long has none any more, and cannot revive it."""
     take(connection, clock, "a")
-    let_pass(connection, clock, TENURE - 1)
+    clock.advance(TENURE - 1)
     assert take(connection, clock, "b") == 0
-    let_pass(connection, clock, 1)
+    clock.advance(1)
     assert renew(connection, "a", seconds=TENURE, clock=clock) == set()
     assert take(connection, clock, "b") == 10
     assert parts(connection, clock) == {"b": 10}
@@ -105,9 +97,9 @@ def test_a_share_whose_time_is_over_is_anybodys(connection: Connection, clock: F
 def test_a_renewal_lets_it_last_from_then_on(connection: Connection, clock: FakeClock) -> None:
     """Whoever renews in time keeps what it has."""
     take(connection, clock, "a")
-    let_pass(connection, clock, TENURE / 2)
+    clock.advance(TENURE / 2)
     assert renew(connection, "a", seconds=TENURE, clock=clock) == {"main"}
-    let_pass(connection, clock, TENURE / 2)
+    clock.advance(TENURE / 2)
     assert take(connection, clock, "b") == 0
 
 
@@ -141,7 +133,7 @@ def test_one_that_comes_back_too_late_keeps_only_what_stands(
     nothing more before it is due to it.
     """
     take(connection, clock, "a")
-    let_pass(connection, clock, TENURE)
+    clock.advance(TENURE)
     take(connection, clock, "b")
     assert take(connection, clock, "a", keeps=2) == 2
     assert take(connection, clock, "b", keeps=8) == 8
