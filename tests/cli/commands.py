@@ -43,7 +43,17 @@ class Called:
         wanted = [one for one in self.command.params if isinstance(one, click.Argument)]
         missing = [one.metavar for one in wanted if one.required and one.metavar not in values]
         assert not missing, f"say in this test what to give to {self.words} for {missing}"
-        return [values[str(one.metavar)] for one in wanted if one.metavar in values]
+        given = [values[str(one.metavar)] for one in wanted if one.metavar in values]
+        return [*self._required(values), *given]
+
+    def _required(self, values: Mapping[str, str]) -> list[str]:
+        options = [one for one in self.command.params if isinstance(one, click.Option)]
+        return [
+            word
+            for one in options
+            if one.required and one.metavar in values
+            for word in (one.opts[0], values[str(one.metavar)])
+        ]
 
 
 def commands() -> Iterator[Called]:
