@@ -68,7 +68,7 @@ async def all_paused(outbox: PlainOutbox, script: Script, daemons: Sequence[Daem
     put(outbox, 1)
     await until(lambda: outbox.relay()["breaker"] == "open", what=outbox.states)
     # All four may meet it in turn: the mail goes back due at once, and each looks twice a second.
-    await until(lambda: logs(daemons, "closed for repairs") == 4, what=outbox.states, timeout=5)
+    await until(lambda: logs(daemons, "closed for repairs") == 4, what=outbox.states, timeout=2)
 
 
 async def test_one_that_meets_trouble_stops_all_and_one_success_lets_all_go_on(
