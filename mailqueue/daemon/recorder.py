@@ -16,7 +16,7 @@ from mailqueue.daemon.outcome import Attempt, Writes, proof_of
 from mailqueue.daemon.service import Service
 from mailqueue.errors import OutboxError
 from mailqueue.events import DatabaseRecovered, DatabaseTrouble, Emit
-from mailqueue.outbox.record import Result, record
+from mailqueue.outbox.record import Entry, Result, entry_of, record_entries
 from mailqueue.outbox.retry import until_taken
 
 T = TypeVar("T")
@@ -25,13 +25,17 @@ GATHER_SECONDS = 0.002
 """How long a result waits for others to share its commit with."""
 GATHERED = 100
 """So many recipients are company enough."""
+SPACING_SECONDS = 0.005
+"""From the end of a transaction to the next, unless that one has company enough. On an idle system
+a claim waits for nothing; where mail comes all the time, it would else be claimed one by one, each
+time with a flush during which no producer can write."""
 RISK_SECONDS = 0.25
 """How old an unwritten result may grow before nothing more is sent: what a crash now would leave in
 doubt must not grow while the database is slow."""
 
 
 @dataclass(slots=True)
-class _Entry:
+class _Job:
     work: Callable[[Connection], Any]
     done: asyncio.Future[Any]
 
@@ -43,6 +47,7 @@ Written = Callable[[Sequence[Result] | BaseException], None]
 @dataclass(slots=True)
 class _Results:
     results: Sequence[Result]
+    entries: Sequence[Entry]
     written: Written
 
 
@@ -57,9 +62,11 @@ class Recorder(Service):
         super().__init__(emit)
         self._transaction = transaction
         self._clock = clock
-        self._entries: list[_Entry] = []
+        self._jobs: list[_Job] = []
         self._results: list[_Results] = []
         self._writing = False
+        self._ended_at = float("-inf")
+        """When the last transaction ended, by the loop's time."""
         self._gathering = False
         self._gathered = 0
         self._owed_since: float | None = None
@@ -92,7 +99,7 @@ class Recorder(Service):
     @property
     def is_idle(self) -> bool:
         """Whether everything handed in has been written."""
-        return not (self._entries or self._results or self._writing)
+        return not (self._jobs or self._results or self._writing)
 
     async def record(self, results: Sequence[Result]) -> list[Result]:
         """Write ``results``; returns, after the commit, those refused for want of the lease."""
@@ -102,9 +109,14 @@ class Recorder(Service):
 
     def hand_in(self, results: Sequence[Result], written: Written) -> None:
         """Take ``results`` to be written; ``written`` is called after the commit."""
-        part = _Results(results, written)
+        part = _Results(results, (), written)
         if self._has_ended:
             _let_go([], [part])
+            return
+        try:
+            part.entries = [entry_of(result) for result in results]
+        except Exception as error:  # noqa: BLE001 - of this delivery, and of no other
+            _tell(part, error)
             return
         if not self._results:
             self._gathered_since = self._clock.monotonic()
@@ -121,7 +133,7 @@ class Recorder(Service):
         What ``work`` raises is raised here, and costs the others in its transaction nothing.
         """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._entries.append(_Entry(work, done))
+        self._jobs.append(_Job(work, done))
         if self._has_ended:
             done.cancel()
         self.wake.ring()
@@ -140,47 +152,57 @@ class Recorder(Service):
                 await self._write_all()
 
     async def _gather(self) -> None:
-        """Let others join, for a moment; a claim waits for nobody, because sessions wait for it."""
+        """Let others join, for a moment; a claim waits for no results, because sessions wait for
+        it.
+        """
+        loop = asyncio.get_running_loop()
+        company_until = loop.time() + GATHER_SECONDS
         self._gathering = True
         try:
             # Whoever was woken with us may have something for the same transaction.
             await asyncio.sleep(0)
-            if not (self._entries or self._gathered >= GATHERED or self.stopping):
-                await self.wake.wait(GATHER_SECONDS)
+            while not (self._gathered >= GATHERED or self.stopping):
+                until = self._ended_at + SPACING_SECONDS
+                if not self._jobs:
+                    until = max(until, company_until)
+                if (left := until - loop.time()) <= 0:
+                    return
+                await self.wake.wait(left)
         finally:
             self._gathering = False
 
     async def _write_all(self) -> None:
-        entries, self._entries = self._entries, []
+        jobs, self._jobs = self._jobs, []
         results, self._results = self._results, []
         self._gathered = 0
         self._writing = True
         try:
-            await self._commit(entries, results)
+            await self._commit(jobs, results)
         except asyncio.CancelledError:
-            _let_go(entries, results)
+            _let_go(jobs, results)
             raise
         finally:
             self._writing = False
+            self._ended_at = asyncio.get_running_loop().time()
             self._owed_since = self._gathered_since if self._results else None
             self._written.set()
 
-    async def _commit(self, entries: list[_Entry], results: list[_Results]) -> None:
+    async def _commit(self, jobs: list[_Job], results: list[_Results]) -> None:
         try:
-            values, refused = await self._write_until_taken(entries, results)
+            values, refused = await self._write_until_taken(jobs, results)
         except Exception:  # noqa: BLE001 - one bad write must not cost the others
-            await self._one_by_one(entries, results)
+            await self._one_by_one(jobs, results)
         else:
-            _resolve(entries, values, results, refused)
+            _resolve(jobs, values, results, refused)
 
     async def _write_until_taken(
-        self, entries: Sequence[_Entry], results: Sequence[_Results]
+        self, jobs: Sequence[_Job], results: Sequence[_Results]
     ) -> tuple[list[Any], list[Result]]:
-        together = [result for part in results for result in part.results]
+        together = [entry for part in results for entry in part.entries]
         attempt = Attempt(
             self._transaction,
-            lambda connection: _apply(connection, entries, together),
-            lambda written: proof_of(written[0], together, written[1]),
+            lambda connection: _apply(connection, jobs, together),
+            lambda written: proof_of(written[0], [one.result for one in together], written[1]),
         )
         written = await until_taken(
             attempt,
@@ -213,59 +235,59 @@ class Recorder(Service):
             self.emit(DatabaseRecovered(self._clock.monotonic() - self._troubled_since))
             self._troubled_since = self._told = None
 
-    async def _one_by_one(self, entries: list[_Entry], results: list[_Results]) -> None:
+    async def _one_by_one(self, jobs: list[_Job], results: list[_Results]) -> None:
         """Find the write that raised: each gets a transaction of its own, and its own error."""
         for single in results:
             await self._alone([], [single])
-        for entry in entries:
-            await self._alone([entry], [])
+        for job in jobs:
+            await self._alone([job], [])
 
-    async def _alone(self, entries: list[_Entry], results: list[_Results]) -> None:
+    async def _alone(self, jobs: list[_Job], results: list[_Results]) -> None:
         try:
-            values, refused = await self._write_until_taken(entries, results)
+            values, refused = await self._write_until_taken(jobs, results)
         except Exception as error:  # noqa: BLE001 - handed to whoever asked for it
-            _disappoint(entries, results, error)
+            _disappoint(jobs, results, error)
         else:
-            _resolve(entries, values, results, refused)
+            _resolve(jobs, values, results, refused)
 
     async def abort(self) -> None:
         """End at once; whoever still waits is told that nothing is known."""
         await super().abort()
-        _let_go(self._entries, self._results)
+        _let_go(self._jobs, self._results)
 
 
-def _let_go(entries: Sequence[_Entry], results: Sequence[_Results]) -> None:
-    for entry in entries:
-        entry.done.cancel()
+def _let_go(jobs: Sequence[_Job], results: Sequence[_Results]) -> None:
+    for job in jobs:
+        job.done.cancel()
     for part in results:
         _tell(part, asyncio.CancelledError())
 
 
-def _disappoint(entries: Sequence[_Entry], results: Sequence[_Results], error: Exception) -> None:
-    for entry in entries:
-        if not entry.done.done():
-            entry.done.set_exception(error)
+def _disappoint(jobs: Sequence[_Job], results: Sequence[_Results], error: Exception) -> None:
+    for job in jobs:
+        if not job.done.done():
+            job.done.set_exception(error)
     for part in results:
         _tell(part, error)
 
 
 def _apply(
-    connection: Connection, entries: Sequence[_Entry], results: Sequence[Result]
+    connection: Connection, jobs: Sequence[_Job], entries: Sequence[Entry]
 ) -> tuple[list[Any], list[Result]]:
-    # Results first: what they free may be claimed by an entry of the same transaction.
-    refused = record(connection, results) if results else []
-    return [entry.work(connection) for entry in entries], refused
+    # Results first: what they free may be claimed by a job of the same transaction.
+    refused = record_entries(connection, entries) if entries else []
+    return [job.work(connection) for job in jobs], refused
 
 
 def _resolve(
-    entries: Sequence[_Entry],
+    jobs: Sequence[_Job],
     values: Sequence[Any],
     results: Sequence[_Results],
     refused: Sequence[Result],
 ) -> None:
-    for entry, value in zip(entries, values, strict=True):
-        if not entry.done.done():
-            entry.done.set_result(value)
+    for job, value in zip(jobs, values, strict=True):
+        if not job.done.done():
+            job.done.set_result(value)
     rejected = set(map(id, refused))
     for part in results:
         mine = [result for result in part.results if id(result) in rejected] if rejected else ()

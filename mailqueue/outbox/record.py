@@ -57,24 +57,52 @@ class Result:
     trial: Trial
 
 
+@value
+class Entry:
+    """A result, and the rows that it becomes.
+
+    They are made before the transaction begins: what Python does while it lasts, all other writers
+    of a SQLite file wait for. ``change`` is a row of ``statement``, and ``trial`` one of the
+    attempts, or None where there was none.
+    """
+
+    result: Result
+    statement: Batch
+    change: Values
+    trial: Values | None
+
+
+def entry_of(result: Result) -> Entry:
+    """Return the rows of ``result``."""
+    answer = _answer(result.decision)
+    statement, change = _change(result, answer)
+    trial = _attempt(result, answer) if result.decision.is_recorded else None
+    return Entry(result, statement, change, trial)
+
+
 def record(connection: Connection, results: Sequence[Result]) -> list[Result]:
-    """Write ``results`` and return those that were refused.
+    """Write ``results`` and return those that were refused, see `record_entries`."""
+    return record_entries(connection, [entry_of(result) for result in results])
+
+
+def record_entries(connection: Connection, entries: Sequence[Entry]) -> list[Result]:
+    """Write ``entries`` and return the results that were refused.
 
     A result is refused where the lease is no longer its worker's: somebody else has
     taken the recipient over, and what is written then is for the new holder to say.
     """
     # As a rule all leases are held: so nobody asks before it shows that one is not.
     with Savepoint(connection) as savepoint:
-        if _write(connection, results) == len(results):
+        if _write(connection, entries) == len(entries):
             return []
         savepoint.rollback()
-    held = _held(connection, results)
-    ending: dict[_Key, Result] = {}
-    for result in results:
-        if (key := _key(result)) in held:
-            ending.setdefault(key, result)
+    held = _held(connection, entries)
+    ending: dict[_Key, Entry] = {}
+    for entry in entries:
+        if (key := _key(entry.result)) in held:
+            ending.setdefault(key, entry)
     _write(connection, tuple(ending.values()), is_held=True)
-    return [result for result in results if ending.get(_key(result)) is not result]
+    return [one.result for one in entries if ending.get(_key(one.result)) is not one]
 
 
 _Key = tuple[int, int, str]
@@ -84,14 +112,14 @@ def _key(result: Result) -> _Key:
     return result.lease.recipient, result.lease.token, result.trial.worker
 
 
-def _held(connection: Connection, results: Sequence[Result]) -> set[_Key]:
-    leased = listed(connection, [result.lease.recipient for result in results])
+def _held(connection: Connection, entries: Sequence[Entry]) -> set[_Key]:
+    leased = listed(connection, [entry.result.lease.recipient for entry in entries])
     return {
         (number, token, worker or "") for number, token, worker in _HELD.all(connection, leased)
     }
 
 
-def _write(connection: Connection, results: Sequence[Result], *, is_held: bool = False) -> int:
+def _write(connection: Connection, entries: Sequence[Entry], *, is_held: bool = False) -> int:
     """Write what can be written; returns how many leases were ended by it.
 
     ``is_held``: that the leases are the workers' own has been looked at. A name that is NULL or
@@ -99,32 +127,32 @@ def _write(connection: Connection, results: Sequence[Result], *, is_held: bool =
     """
     ended = 0
     groups: dict[Batch, list[Values]] = {}
-    trials: list[Values] = []
-    for result in results:
-        answer = _answer(result.decision)
-        worker = None if is_held else result.trial.worker
-        statement, row = _change(result, answer, worker)
-        groups.setdefault(statement, []).append(row)
-        if result.decision.is_recorded:
-            trials.append(_attempt(result, answer))
+    for entry in entries:
+        change = _of_anybody(entry.change) if is_held else entry.change
+        groups.setdefault(entry.statement, []).append(change)
     for statement, rows in groups.items():
         ended += statement.run(connection, rows)
-    if not is_held and ended != len(results):
+    if not is_held and ended != len(entries):
         return ended  # all of it is taken back
-    if trials:
+    if trials := [entry.trial for entry in entries if entry.trial is not None]:
         _TRIED.run(connection, trials)
-    if results:
+    if entries:
         reach("before", "record-commit")
     return ended
 
 
-def _change(result: Result, answer: _Answer, worker: str | None) -> tuple[Batch, Values]:
+def _of_anybody(change: Values) -> Values:
+    recipient, token, _, *rest = change
+    return (recipient, token, None, *rest)
+
+
+def _change(result: Result, answer: _Answer) -> tuple[Batch, Values]:
     """Return the statement that ends the lease, and its row."""
     decision, lease, trial = result.decision, result.lease, result.trial
     verdict = decision.verdict
     charged = int(verdict.charged)
     state = advance(State.SENDING, decision.event, attempts=lease.history.attempts + charged)
-    fence = (lease.recipient, lease.token, worker)
+    fence = (lease.recipient, lease.token, trial.worker)
     if not decision.is_recorded:
         return _RETURNED, (*fence, str(state), decision.due_at)
     finished_at = trial.ended_at if state.is_final else None

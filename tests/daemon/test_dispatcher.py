@@ -229,6 +229,8 @@ async def test_no_dot_is_written_after_the_lease_has_ended(
     await put(wired)
     wired.dispatcher.start()
     await relay.saw("DATA")
+    # The look for more that follows a claim: later, it would take the mail again.
+    await until(lambda: wired.recorder.is_idle)
     wired.clock.advance(121)
     wired.dispatcher.is_held = True
     go_on.set()

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from mailqueue.clock import FakeClock
+from mailqueue.daemon import recorder as recorder_module
 from mailqueue.daemon.database import Database
 from mailqueue.daemon.recorder import RISK_SECONDS, Recorder
 from mailqueue.events import DatabaseRecovered, DatabaseTrouble
@@ -293,6 +294,34 @@ async def test_a_result_waits_a_moment_for_company_and_a_claim_waits_for_none(
         assert len(committed) == 1
         await all_of([first, *others])
     assert len(committed) == 1
+
+
+async def test_right_after_a_commit_a_claim_waits_for_company(
+    recorder: Recorder, database: Database, path: Path
+) -> None:
+    """Where mail comes all the time, one commit after another would take the disk from all."""
+    (lease,) = await leased(database, 1)
+    with commits(database) as committed:
+        await recorder.write(lambda _: None)
+        claim = asyncio.create_task(recorder.write(lambda _: None))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert await recorder.record([result_of(lease, ACCEPTED)]) == []
+        await claim
+    assert len(committed) == 2
+    assert states(path) == ["sent"]
+
+
+async def test_company_enough_waits_for_nobody(
+    recorder: Recorder, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full queue is not slowed down by it."""
+    monkeypatch.setattr(recorder_module, "SPACING_SECONDS", 3600.0)
+    monkeypatch.setattr(recorder_module, "GATHERED", 3)
+    leases = await leased(database, 3)
+    await recorder.write(lambda _: None)
+    writing = [recorder.record([result_of(lease, ACCEPTED)]) for lease in leases]
+    assert await asyncio.wait_for(asyncio.gather(*writing), PATIENCE) == [[]] * 3
 
 
 async def test_it_is_behind_while_a_result_is_kept_waiting(

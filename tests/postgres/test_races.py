@@ -18,7 +18,7 @@ from mailqueue.outbox.acts import act
 from mailqueue.outbox.pauses import Pause, pause, pauses
 from mailqueue.outbox.prune import Pruned, Retention, prune
 from mailqueue.outbox.reap import expire, reap
-from mailqueue.outbox.record import Result, record
+from mailqueue.outbox.record import Entry, Result, record
 from mailqueue.outbox.relays import RelayRow, load, show
 from mailqueue.outbox.tables import contents, messages, recipients, relays
 from tests.postgres.places import WAITING, query
@@ -64,8 +64,8 @@ def test_a_lease_that_was_looked_at_cannot_go_before_its_result_is_written(
         )
     look = recording._held
 
-    def look_and_be_overtaken(connection: Connection, results: Sequence[Result]) -> Any:
-        found = look(connection, results)
+    def look_and_be_overtaken(connection: Connection, entries: Sequence[Entry]) -> Any:
+        found = look(connection, entries)
         with engine.begin() as other:
             _reap(other, late)
         return found
