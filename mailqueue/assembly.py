@@ -106,6 +106,7 @@ def _parts(config: Config, clock: Clock, emit: Emit) -> Parts:
             path=path,
             clock=clock,
             emit=emit,
+            siblings=config.daemon.processes - 1,
         ),
         herald=Herald(notifier, dispatcher, recorder, database, clock=clock, emit=emit),
         notifier=notifier,

@@ -37,6 +37,9 @@ CLOSING_SECONDS = 0.1
 """The same while it closes sessions that others wait for."""
 REST_SECONDS = 1.0
 """Between two looks of one that is alone, however often it rings."""
+STARTING_SECONDS = 2.0
+"""For how long one of several processes that begin together leaves the others their part: taken and
+given back, it would cost them a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,9 @@ class Shares(Service):
         path: Path | None,
         clock: Clock,
         emit: Emit,
+        siblings: int = 0,
     ) -> None:
+        """``siblings``: how many other processes are being started together with this one."""
         super().__init__(emit)
         self.tenure = tenure
         self._dispatcher = dispatcher
@@ -71,6 +76,10 @@ class Shares(Service):
         self._clock = clock
         self._holdings: dict[str, Holding] = {}
         self._renewed_at = clock.monotonic()
+        self._siblings = siblings
+        self._started_at = clock.monotonic()
+        self._to_come = 0
+        """How many of them have not come yet."""
         self._is_alone = True
         self._looking = asyncio.Lock()
         self._accord = Accord(worker, clock, emit)
@@ -136,7 +145,8 @@ class Shares(Service):
 
     def _sight(self, connection: Connection) -> _Sight:
         found = shares.look(connection, self._clock)
-        if all(share.worker == self._worker for share in found):
+        others = {share.worker for share in found} - {self._worker}
+        if not (others or self._missing(others)):
             return _Sight(found)
         queues = {name for one in self._holdings.values() for name in self._queues(one)}
         due = shares.have_due(connection, queues, now=self._clock.now())
@@ -148,7 +158,8 @@ class Shares(Service):
     async def _settle_all(self, sight: _Sight) -> None:
         workers = {share.worker for share in sight.shares} - {self._worker}
         dead = {one for one in workers if self._path is not None and is_dead(self._path, one)}
-        self._is_alone = workers <= dead
+        self._to_come = self._missing(workers - dead)
+        self._is_alone = workers <= dead and not self._to_come
         for holding in tuple(self._holdings.values()):
             others = [
                 share
@@ -157,6 +168,10 @@ class Shares(Service):
             ]
             await self._settle(holding, others, dead=dead, due=sight.due)
             await self._agree(holding.route, sight.news, {share.worker for share in others})
+
+    def _missing(self, others: Set[str]) -> int:
+        is_starting = self._clock.monotonic() - self._started_at < STARTING_SECONDS
+        return max(0, self._siblings - len(others)) if is_starting else 0
 
     async def _agree(self, route: Route, news: News | None, living: Set[str]) -> None:
         """Let the breaker follow what others have found, and probe where it is our turn."""
@@ -180,7 +195,7 @@ class Shares(Service):
         if not holding.route.has_share(self._clock):
             self._lapsed(holding)
         wanted = self._wanted(holding, due)
-        due_to_us = shares.target(self._asked(holding, wanted), others)
+        due_to_us = shares.target(self._asked(holding, wanted), others, to_come=self._to_come)
         if due_to_us - holding.elsewhere < holding.pool.limit:
             holding.allow(due_to_us)
         asked = self._asked(holding, wanted)
@@ -209,23 +224,31 @@ class Shares(Service):
         route, dispatcher = holding.route, self._dispatcher
         if not holding.is_in_force:
             return holding.elsewhere
-        is_full = dispatcher.in_flight >= dispatcher.pace.deliveries
-        if is_full or dispatcher.is_held or dispatcher.stopping or not route.breaker.is_closed:
+        if dispatcher.is_held or dispatcher.stopping or not route.breaker.is_closed:
             return route.under_way
+        if dispatcher.in_flight >= dispatcher.pace.deliveries:
+            # Those whose answer waits for its commit make room for as many others.
+            return route.in_flight
         has_due = not due.isdisjoint(self._queues(holding))
         return route.settings.connections if has_due else route.under_way
 
     async def _write(self, holding: Holding, asked: Share, dead: Collection[str]) -> None:
         end = LeaseEnd.after(self.tenure.trusted, self._clock)
         is_new = holding.share is None
+        take = partial(
+            shares.settle,
+            asked=asked,
+            seconds=self.tenure.lasts,
+            dead=dead,
+            clock=self._clock,
+            to_come=self._to_come,
+        )
 
         def settle(connection: Connection) -> Share:
             if is_new:
                 # Those who are here already look seldom, if they were alone.
                 ring_after_commit(connection)
-            return shares.settle(
-                connection, asked, seconds=self.tenure.lasts, dead=dead, clock=self._clock
-            )
+            return take(connection)
 
         share = holding.share = await self._database.write(settle)
         holding.route.tenure = end

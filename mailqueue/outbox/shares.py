@@ -56,11 +56,17 @@ def look(connection: Connection, clock: Clock) -> list[Share]:
     return [Share(**row) for row in rows.mappings()]
 
 
-def target(mine: Share, others: Iterable[Share]) -> int:
-    """Return how many connections ``mine`` should have, beside those of the same relay."""
+def target(mine: Share, others: Iterable[Share], *, to_come: int = 0) -> int:
+    """Return how many connections ``mine`` should have, beside those of the same relay.
+
+    ``to_come``: how many more are about to ask for as much as they can get.
+    """
     every = (mine, *others)
+    limit = allowed(every)
     claims = [Claim(one.worker, one.wanted, one.granted) for one in every]
-    return divide(allowed(every), claims)[mine.worker]
+    # No worker's name begins so, and of what is left over they get nothing.
+    claims += [Claim(f"~{number}", limit) for number in range(to_come)]
+    return divide(limit, claims)[mine.worker]
 
 
 def allowed(every: Iterable[Share]) -> int:
@@ -69,12 +75,19 @@ def allowed(every: Iterable[Share]) -> int:
 
 
 def settle(
-    connection: Connection, asked: Share, *, seconds: float, dead: Collection[str], clock: Clock
+    connection: Connection,
+    asked: Share,
+    *,
+    seconds: float,
+    dead: Collection[str],
+    clock: Clock,
+    to_come: int = 0,
 ) -> Share:
     """Write the share of one worker and return it, to last for so many seconds.
 
     ``asked.granted`` is what it keeps, because it has that open or may open it at any time; it
-    gets more as far as that is due to it and nobody else has it. ``dead`` are workers proven so.
+    gets more as far as that is due to it and nobody else has it. ``dead`` are workers proven so;
+    for ``to_come`` see `target`.
     """
     lock(connection, asked.relay)
     now = moment(connection, clock)
@@ -82,7 +95,7 @@ def settle(
     found = connection.execute(_OF_RELAY, {"relay": asked.relay, "worker": asked.worker})
     others = [Share(**row) for row in found.mappings()]
     free = allowed((asked, *others)) - sum(other.granted for other in others)
-    granted = max(asked.granted, min(target(asked, others), free))
+    granted = max(asked.granted, min(target(asked, others, to_come=to_come), free))
     share = replace(asked, granted=granted, until_at=now + microseconds(seconds))
     connection.execute(insert(shares).values(**asdict(share)))
     return share

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mailqueue.daemon.database import Database
 from mailqueue.daemon.holding import Tenure
-from mailqueue.daemon.shares import Shares
+from mailqueue.daemon.shares import STARTING_SECONDS, Shares
 from mailqueue.outbox.locks import WorkerLock
 from mailqueue.outbox.relays import RelayRow, save
 from mailqueue.outbox.shares import Share, leave, settle
@@ -91,6 +92,49 @@ async def test_it_gives_up_for_another_what_that_one_should_have(
     assert wired.route.pool.limit == 1
     assert granted(path) == {"a": 1, "b": 0}
     assert await another(wired) == 1
+
+
+async def test_processes_that_begin_together_leave_each_other_their_part(
+    wired: Wired, told: Told, path: Path
+) -> None:
+    """The first would take all, and a second would pass until the others have theirs. If one does
+    not come, its part is not kept for long.
+    """
+    await due_mail(wired.database)
+    wired.route.pool.resize(0)
+    first = Shares(
+        wired.dispatcher,
+        wired.database,
+        "a",
+        tenure=TENURE,
+        path=path,
+        clock=wired.clock,
+        emit=told.append,
+        siblings=1,
+    )
+    await first.look()
+    assert granted(path) == {"a": LIMIT // 2}
+    assert await another(wired) == LIMIT - LIMIT // 2
+    await wired.database.write(lambda connection: leave(connection, "b"))
+    await first.look()
+    assert granted(path) == {"a": LIMIT // 2}
+    wired.clock.advance(STARTING_SECONDS)
+    await first.look()
+    assert granted(path) == {"a": LIMIT}
+
+
+async def test_answers_that_wait_for_their_commit_are_no_lack_of_mail(
+    shares: Shares, wired: Wired, path: Path
+) -> None:
+    """Whoever has claimed as much as it may gives nothing up while it writes what came of it."""
+    await due_mail(wired.database)
+    await shares.look()
+    wired.dispatcher.pace = replace(wired.dispatcher.pace, deliveries=0)
+    wired.route.in_flight = wired.route.settling = LIMIT
+    for _ in range(2):
+        await another(wired)
+        await shares.look()
+    assert granted(path)["a"] == LIMIT - LIMIT // 2
 
 
 async def test_what_is_connected_is_kept_until_it_is_closed(

@@ -40,10 +40,13 @@ def take(
     connections: int = 10,
     relay: str = "main",
     dead: tuple[str, ...] = (),
+    to_come: int = 0,
 ) -> int:
     """Settle the share of one worker; returns what it was granted."""
     asked = Share(relay, worker, connections, wanted, keeps)
-    return settle(connection, asked, seconds=TENURE, dead=dead, clock=clock).granted
+    return settle(
+        connection, asked, seconds=TENURE, dead=dead, clock=clock, to_come=to_come
+    ).granted
 
 
 def parts(connection: Connection, clock: FakeClock) -> dict[str, int]:
@@ -54,6 +57,15 @@ def parts(connection: Connection, clock: FakeClock) -> dict[str, int]:
 def test_whoever_is_alone_has_all_of_it(connection: Connection, clock: FakeClock) -> None:
     """At once, and whether or not it needs it."""
     assert take(connection, clock, "a", wanted=0) == 10
+
+
+def test_those_who_are_about_to_come_are_left_their_part(
+    connection: Connection, clock: FakeClock
+) -> None:
+    """What does not come out even goes to whoever is here."""
+    assert take(connection, clock, "a", to_come=2) == 4
+    assert take(connection, clock, "b", to_come=1) == 3
+    assert take(connection, clock, "c") == 3
 
 
 def test_a_grant_rises_only_by_what_another_has_given_up(
