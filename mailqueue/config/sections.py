@@ -43,7 +43,7 @@ class DaemonSettings(Section):
     """The pause between looks into the outbox while there is mail."""
     poll_max: Duration = 5.0
     """What that pause grows to while there is none."""
-    deliveries: Count = 1000
+    deliveries: Count = 2000
     """Messages claimed and not yet answered, all relays together."""
     processes: Annotated[int, Field(ge=1, le=64)] = 1
     """How many share the work, and the limits of every relay."""

@@ -191,8 +191,7 @@ class Dispatcher(Service):
         if opening.is_probe:
             route.breaker.probe()
             self._moved.append(route)
-        route.in_flight += 1
-        route.octets += delivery.message.content.size
+        route.take_on(delivery.message.content.size, now=self._clock.monotonic())
         self._deliveries[delivery] = opening
         crew = self._crews.get(route)
         if crew is None:

@@ -50,7 +50,7 @@ class Reception:
     ) -> asyncio.Future[None]:
         """Take ``results``; the future is done when they are committed, or never will be."""
         changed = self._tell(route, results)
-        route.settling += 1
+        route.hand_in(now=self._clock.monotonic())
         if route.wants_more:
             self.freed()
         told: asyncio.Future[None] = asyncio.get_running_loop().create_future()

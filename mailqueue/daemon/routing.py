@@ -109,6 +109,19 @@ class Route:
         if self.ration is not None:
             self.ration.send_away()
 
+    def take_on(self, octets: int, *, now: float) -> None:
+        """Note that a message of so many octets has been claimed; ``now`` in monotonic seconds."""
+        if not self.under_way:
+            self.pulse.work(now=now)
+        self.in_flight += 1
+        self.octets += octets
+
+    def hand_in(self, *, now: float) -> None:
+        """Note that one has its answer, which is not written yet; ``now`` in monotonic seconds."""
+        self.settling += 1
+        if not self.under_way:
+            self.pulse.rest(now=now)
+
     def answered(self, messages: int, *, now: float) -> None:
         """Note that it has answered; ``now`` in monotonic seconds."""
         self.pulse.beat(messages, now=now)

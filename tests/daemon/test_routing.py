@@ -74,6 +74,7 @@ def test_a_fast_relay_gets_more_ahead_and_is_asked_for_in_batches() -> None:
     """What it takes in a quarter of a second; a claim for each answer would cost more than it."""
     routing = routing_for(main={"connections": 2})
     (route,) = routing.routes
+    route.pulse.work(now=10.0)
     route.answered(1000, now=10.0)
     route.answered(0, now=10.0 + WINDOW)
     base, ahead = 2 * PER_SESSION, round(1000 / WINDOW * AHEAD_SECONDS)
@@ -277,6 +278,7 @@ def test_a_relay_of_which_others_have_all_gets_nothing_from_here() -> None:
     """
     routing = routing_for(main={"fallback": ["spare"]}, spare={})
     route = routing.routes[0]
+    route.pulse.work(now=10.0)
     route.answered(1000, now=10.0)
     route.look_ahead(now=10.0 + WINDOW)
     assert route.ahead > 0
@@ -308,6 +310,7 @@ def test_what_is_claimed_ahead_ends_with_the_pace_that_it_was_measured_by() -> N
     """A relay that has fallen silent holds no more mail than its sessions can take on."""
     routing = routing_for(main={"connections": 2})
     (route,) = routing.routes
+    route.pulse.work(now=10.0)
     route.answered(1000, now=10.0)
     route.look_ahead(now=10.0 + WINDOW)
     assert route.ahead > 0
