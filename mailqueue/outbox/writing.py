@@ -16,6 +16,7 @@ from mailqueue.outbox.doorbell import ring_if_asked, ring_not
 from mailqueue.outbox.flush import Flush
 from mailqueue.outbox.location import opened_path
 from mailqueue.outbox.recipe import BEGIN, begin_by_hand, begin_by_itself, sqlite_driver
+from mailqueue.outbox.turnstile import Turnstile
 
 
 class WriteConnection:
@@ -23,7 +24,8 @@ class WriteConnection:
 
     To take it from the pool, begin, and put it back costs SQLAlchemy more than SQLite needs to
     store a mail. So SQLAlchemy is told once that it has begun; BEGIN and COMMIT are given to the
-    driver, and no event tells of them. Threads take turns, and wait ``patience`` seconds.
+    driver, and no event tells of them. Threads take turns, and wait ``patience`` seconds;
+    processes stand in line at a `Turnstile` before they ask SQLite.
 
     A commit does not wait for the disk while it holds SQLite's write lock: the log is flushed
     behind it, when others can write already, and before anybody is told that all is stored. See
@@ -33,7 +35,7 @@ class WriteConnection:
 
     def __init__(self, engine: Engine, *, patience: float, flushes_behind: bool = True) -> None:
         self.engine: Final = engine
-        self._patience = patience
+        self.patience: Final = patience
         self._flushes_behind = flushes_behind
         self._turn = Lock()
         self._kept: _Kept | None = None
@@ -66,14 +68,16 @@ class WriteConnection:
 
     def abandon(self) -> None:
         """In the child of a fork: leave the connection, which is the parent's, as it is."""
+        if self._kept is not None:
+            self._kept.abandon()
         _abandoned.append(self._kept)
         self._kept = None
         self._turn = Lock()
 
     def lend(self) -> _Kept:
         """Wait for the turn, and return the connection, in no transaction yet."""
-        if not self._turn.acquire(timeout=self._patience):
-            raise NoTurnError(f"another thread has been writing for {self._patience} seconds")
+        if not self._turn.acquire(timeout=self.patience):
+            raise NoTurnError(f"another thread has been writing for {self.patience} seconds")
         try:
             if self._kept is None:
                 self._kept = _Kept.of(self.engine, flushes_behind=self._flushes_behind)
@@ -85,6 +89,7 @@ class WriteConnection:
     def take_back(self, kept: _Kept) -> None:
         """Let the next one have its turn."""
         if kept.connection.invalidated:
+            kept.abandon()
             self._kept = None
         self._turn.release()
 
@@ -103,7 +108,7 @@ class Transaction:
         """Begin when it is our turn, which takes SQLite's write lock."""
         kept = self._kept = self._writing.lend()
         try:
-            kept.driver.execute(BEGIN)
+            kept.begin(self._writing.patience)
         except BaseException:
             self._writing.take_back(kept)
             raise
@@ -136,16 +141,24 @@ class Transaction:
 
 
 class _Kept:
-    """A connection out of the pool, its driver, and what flushes its log if commits do not."""
+    """A connection out of the pool, its driver, what lets it have its turn among processes, and
+    what flushes its log if commits do not.
+    """
 
-    __slots__ = ("connection", "driver", "flush")
+    __slots__ = ("_has_turn", "_turnstile", "connection", "driver", "flush")
 
     def __init__(
-        self, connection: Connection, driver: sqlite3.Connection, flush: Flush | None
+        self,
+        connection: Connection,
+        driver: sqlite3.Connection,
+        turnstile: Turnstile | None,
+        flush: Flush | None,
     ) -> None:
         self.connection = connection
         self.driver = driver
         self.flush = flush
+        self._turnstile = turnstile
+        self._has_turn = False
 
     @classmethod
     def of(cls, engine: Engine, *, flushes_behind: bool) -> _Kept:
@@ -154,26 +167,49 @@ class _Kept:
             driver = sqlite_driver(connection)
             assert driver is not None
             begin_by_hand(connection)
-            path = opened_path(connection) if flushes_behind else None
-            flush = None if path is None else Flush.of(path)
+            path = opened_path(connection)
+            flush = Flush.of(path) if flushes_behind and path is not None else None
             if flush is not None:
                 driver.execute("PRAGMA synchronous=NORMAL")
+            turnstile = None if path is None else Turnstile.of(path)
         except BaseException:
             connection.invalidate()
             connection.close()
             raise
-        return cls(connection, driver, flush)
+        return cls(connection, driver, turnstile, flush)
+
+    def begin(self, patience: float) -> None:
+        if self._turnstile is not None:
+            self._has_turn = self._turnstile.enter(patience)
+        try:
+            self.driver.execute(BEGIN)
+        except BaseException:
+            self._leave()
+            raise
 
     def commit(self) -> None:
         self.driver.commit()
+        self._leave()
 
     def roll_back(self) -> None:
         ring_not(self.connection)
         # SQLite may have done it already, and what went wrong with it has been told.
         with suppress(sqlite3.Error):
             self.driver.rollback()
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._has_turn and self._turnstile is not None:
+            self._has_turn = False
+            self._turnstile.leave()
+
+    def abandon(self) -> None:
+        if self._turnstile is not None:
+            self._turnstile.close()
+            self._turnstile = None
 
     def close(self) -> None:
+        self.abandon()
         if self.connection.invalidated:
             self.connection.close()
             return

@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as NoTurnError
 from mailqueue.errors import OutboxError
 from mailqueue.outbox import flush, schema
 from mailqueue.outbox.engine import write_engine
+from mailqueue.outbox.turnstile import Turnstile
 from mailqueue.outbox.writing import WriteConnection
 
 NOTE = text("INSERT INTO note VALUES (1)")
@@ -141,6 +142,46 @@ def test_behind_another_writer(writing: WriteConnection, path: Path) -> None:
     with writing.begin() as connection:
         connection.execute(NOTE)
     assert count(path) == 1
+
+
+def test_the_turn_among_processes_lasts_as_long_as_the_transaction(
+    writing: WriteConnection, path: Path
+) -> None:
+    """It is left behind the commit, the rollback and the BEGIN that SQLite refused."""
+    others = Turnstile.of(path)
+    assert others is not None
+
+    def is_free() -> bool:
+        if has_come := others.enter(0):
+            others.leave()
+        return has_come
+
+    with writing.begin() as connection:
+        assert not is_free()
+        connection.execute(NOTE)
+    assert is_free()
+    with pytest.raises(ZeroDivisionError), writing.begin():
+        raise ZeroDivisionError
+    assert is_free()
+    with closing(sqlite3.connect(path)) as foreign:
+        foreign.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"), writing.begin():
+            pass
+    assert is_free()
+    others.close()
+
+
+def test_who_has_the_turn_and_writes_nothing_keeps_nobody_from_writing(
+    writing: WriteConnection, path: Path
+) -> None:
+    """The turn is a courtesy: a process that is stopped with it in its hand stops nobody."""
+    stopped = Turnstile.of(path)
+    assert stopped is not None
+    assert stopped.enter(0)
+    with writing.begin() as connection:
+        connection.execute(NOTE)
+    assert count(path) == 1
+    stopped.close()
 
 
 def test_threads_take_turns(writing: WriteConnection, path: Path) -> None:
