@@ -72,14 +72,38 @@ class Turnstile:
         now = _clock.monotonic()
         if now < self._distrusted_until:
             return False
-        until = now + min(patience, PATIENCE_SECONDS)
+        with suppress(OSError):
+            if self._comes(until=now + min(patience, PATIENCE_SECONDS)):
+                return True
+        self._distrusted_until = _clock.monotonic() + TRUST_SECONDS
+        return False
+
+    def leave(self) -> None:
+        """Let the next one have its turn."""
+        # A pipe that is full wakes whoever comes.
+        with suppress(OSError):
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            os.write(self._descriptor, b"\0")
+
+    def close(self) -> None:
+        """Give it up, once; in the child of a fork the parent keeps its own."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            self._poll.close()
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        """Close it where nobody has."""
+        with suppress(OSError):
+            self.close()
+
+    def _comes(self, *, until: float) -> bool:
         # Anew each time: the kernel wakes the first of those who wait, and who registers is last.
         self._poll.register(self._descriptor, select.EPOLLIN | (_WAKES_ONE or 0))
         try:
             while not self._takes():
                 left = until - _clock.monotonic()
                 if left <= 0:
-                    self._distrusted_until = _clock.monotonic() + TRUST_SECONDS
                     return False
                 self._poll.poll(min(left, _LOST_SECONDS))
                 self._drain()
@@ -87,22 +111,10 @@ class Turnstile:
             self._poll.unregister(self._descriptor)
         return True
 
-    def leave(self) -> None:
-        """Let the next one have its turn."""
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-        # One that is full wakes whoever comes.
-        with suppress(BlockingIOError):
-            os.write(self._descriptor, b"\0")
-
-    def close(self) -> None:
-        """Give it up; in the child of a fork the parent keeps its own."""
-        self._poll.close()
-        os.close(self._descriptor)
-
     def _takes(self) -> bool:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError:
             return False
         return True
 

@@ -152,6 +152,32 @@ def test_whoever_stands_still_keeps_the_others_once_and_not_each_time(
     assert waiting.enter(FOR_EVER), "what is free is taken all the same"
 
 
+def test_one_that_is_closed_or_forgotten_leaves_no_descriptor(path: Path) -> None:
+    """An application may drop its outbox without closing it; to close twice is harmless."""
+    before = len(os.listdir("/proc/self/fd"))
+    closed = Turnstile.of(path)
+    assert closed is not None
+    closed.close()
+    closed.close()
+    assert Turnstile.of(path) is not None, "and forgotten"
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_child_of_a_fork_takes_nothing_from_its_parent(
+    another: Callable[[], Turnstile],
+) -> None:
+    """What it closes is its own; the parent still has its turn, and leaves it."""
+    parent, other = another(), another()
+    assert parent.enter(0)
+    if (child := os.fork()) == 0:
+        parent.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert not other.enter(0)
+    parent.leave()
+    assert other.enter(0)
+
+
 def test_its_file_is_for_the_group_of_the_outbox(
     another: Callable[[], Turnstile], path: Path
 ) -> None:
