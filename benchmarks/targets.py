@@ -9,6 +9,7 @@ from enum import StrEnum
 from benchmarks.figures import Figures, Key, Spread
 from benchmarks.measured.delivery import DAEMON, POSTFIX, TUNED
 from benchmarks.measured.drain import TWO
+from benchmarks.measured.end_to_end import CONCURRENT
 from benchmarks.measured.million import LONG, SHORT
 from benchmarks.measured.postgres import DAEMONS, KINDS, POSTGRES, SQLITE, STRETCHES, drained
 
@@ -122,7 +123,7 @@ LINES: tuple[Line, ...] = (
     Line("Drain", "mails/s", *_against("drain", "rate"), (_ratio(8, aim=12),)),
     Line("Drain, CPU", "s per 1,000", *_against("drain", "cpu")),
     Line("Drain, peak memory", "MiB", *_against("drain", "memory")),
-    Line("Drain, 2 processes", "mails/s", *_against("drain", "rate", TWO)),
+    Line("Drain, 2 processes", "mails/s", *_against("drain", "rate", TWO), (_ratio(8, aim=12),)),
     Line("Drain, 2 processes, CPU", "s per 1,000", *_against("drain", "cpu", TWO)),
     Line("Drain, 2 processes, peak memory", "MiB", *_against("drain", "memory", TWO)),
     Line("Drain, Postfix tuned", "mails/s", Key("drain", TUNED, "rate")),
@@ -140,6 +141,18 @@ LINES: tuple[Line, ...] = (
         "CPU from enqueue to the answer",
         "s per 1,000",
         *_against("end to end", "cpu"),
+        (_ratio(most=0.1),),
+    ),
+    Line(
+        "End to end, `AsyncOutbox`, 50 calls at once in each producer",
+        "mails/s",
+        *_against("end to end", "rate", CONCURRENT),
+        (_ratio(4, aim=7),),
+    ),
+    Line(
+        "The same, CPU from enqueue to the answer",
+        "s per 1,000",
+        *_against("end to end", "cpu", CONCURRENT),
         (_ratio(most=0.1),),
     ),
     Line("End to end, Postfix tuned", "mails/s", Key("end to end", TUNED, "rate")),

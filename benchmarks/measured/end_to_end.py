@@ -23,13 +23,17 @@ from benchmarks.program import Program, begin_together
 from benchmarks.receiving import Sink, sink
 from mailqueue import Outbox
 
+CONCURRENT = "mailqueue, AsyncOutbox"
 WARM_UP = 100
 """Mails that go through before: processes are started, caches filled, sessions known."""
 
 
 def measure(ground: Ground) -> None:
     """Send through each system once."""
-    systems: list[tuple[str, Callable[[str], None]]] = [(DAEMON, partial(_daemon, ground))]
+    systems: list[tuple[str, Callable[[str], None]]] = [
+        (DAEMON, partial(_daemon, ground, "enqueue-bytes")),
+        (CONCURRENT, partial(_daemon, ground, "enqueue-concurrent")),
+    ]
     systems += [(name, partial(_postfix, ground)) for name in postfixes(ground)]
     ground.in_turn(systems)
 
@@ -40,13 +44,13 @@ def shares(mails: int, producers: int) -> list[range]:
     return [range(low, high) for low, high in pairwise(bounds)]
 
 
-def _daemon(ground: Ground, system: str) -> None:
+def _daemon(ground: Ground, kind: str, system: str) -> None:
     chosen = ground.choice
     outbox = ground.outboxes.new()
     with sink(ground.room()) as at:
         profile = ground.profile("end to end", chosen.mails)
         settings = daemon_settings(ground, at, outbox, profile=profile)
-        with daemon(settings) as pid, _producers(ground, outbox) as producers:
+        with daemon(settings) as pid, _producers(ground, outbox, kind) as producers:
             warm_up(at, outbox)
             with PeakMemory(pid) as memory:
                 used = cpu_seconds(pid)
@@ -61,14 +65,14 @@ def _daemon(ground: Ground, system: str) -> None:
 
 
 @contextlib.contextmanager
-def _producers(ground: Ground, outbox: MeasuredOutbox) -> Iterator[list[Program]]:
+def _producers(ground: Ground, outbox: MeasuredOutbox, kind: str) -> Iterator[list[Program]]:
     log = ground.room() / "producers.log"
     with contextlib.ExitStack() as stack:
         yield [
             stack.enter_context(
                 Program(
                     "benchmarks.producer",
-                    "enqueue-bytes",
+                    kind,
                     outbox.url,
                     part.start,
                     len(part),
