@@ -17,7 +17,7 @@ from mailqueue.failpoint import reach
 from mailqueue.mail.priority import Priority
 from mailqueue.mail.value import value
 from mailqueue.outbox.claim import Claim, claim
-from mailqueue.outbox.due import next_due
+from mailqueue.outbox.due import have_due, next_due
 from mailqueue.outbox.lease import LeasedMessage
 from mailqueue.outbox.proof import was_claimed
 
@@ -107,10 +107,11 @@ def claim_round(connection: Connection, plan: Plan) -> Haul:
     """
     now, end = plan.clock.now(), LeaseEnd.after(plan.lease, plan.clock)
     taking = Taking()
+    due = have_due(connection, [opening.queue for opening in plan.openings], now=now)
     for priority in Priority:
         for opening in plan.openings:
             messages, octets = taking.room(plan, opening)
-            if not messages:
+            if not messages or (opening.queue, priority) not in due:
                 continue
             wanted = Claim(
                 relay=opening.queue,

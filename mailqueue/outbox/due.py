@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, case, func, select, union_all
+from sqlalchemy import (
+    Connection,
+    Select,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+    union_all,
+)
 
 from mailqueue.mail.priority import Priority
+from mailqueue.outbox.prepared import Prepared
 from mailqueue.outbox.reap import live_relays
 from mailqueue.outbox.tables import recipients
 
@@ -20,6 +31,39 @@ def next_due(connection: Connection, queues: Sequence[str], *, now: int) -> int 
     """
     times = (connection.execute(_NEXT, {"queue": queue, "now": now}).scalar() for queue in queues)
     return min((at for at in times if at is not None), default=None)
+
+
+def have_due(
+    connection: Connection, queues: Sequence[str], *, now: int
+) -> set[tuple[str, Priority]]:
+    """Return under which names and priorities somebody is due at ``now`` (epoch microseconds).
+
+    One statement, so that on a system with little to do a claim costs two, and not one for each
+    of them.
+    """
+    names = tuple(dict.fromkeys(queues))
+    if not names:
+        return set()
+    pairs = [(name, priority) for name in names for priority in Priority]
+    return {pairs[place] for (place,) in _have_due(len(names)).all(connection, now, *names)}
+
+
+@lru_cache(maxsize=64)
+def _have_due(count: int) -> Prepared:
+    """Return what asks for so many names; a row is the place of a name and priority."""
+    columns, names = recipients.c, [f"queue_{number}" for number in range(count)]
+    pairs = [(name, priority) for name in names for priority in Priority]
+
+    def one(place: int, name: str, priority: Priority) -> Select[Any]:
+        found: Select[Any] = select(literal_column("1")).where(
+            columns.relay == bindparam(name, type_=columns.relay.type),
+            columns.priority == literal_column(str(int(priority))),
+            columns.due_at <= bindparam("now", type_=columns.due_at.type),
+        )
+        return select(literal_column(str(place))).where(found.exists())
+
+    asked = (one(place, name, priority) for place, (name, priority) in enumerate(pairs))
+    return Prepared(union_all(*asked), "now", *names)
 
 
 def _next(priority: Priority) -> Select[Any]:

@@ -72,7 +72,7 @@ def test_recipients_beyond_the_claim_cost_one_look(connection: Connection) -> No
 
 
 def test_a_look_that_finds_nothing(connection: Connection) -> None:
-    """An idle daemon polls by one statement for each name and priority."""
+    """Whoever was due a moment ago may have been taken by another daemon."""
     assert take(connection) == []
     said = spied(connection)
     assert take(connection) == []

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from mailqueue.mail.lifecycle import State
 from mailqueue.mail.priority import Priority
-from mailqueue.outbox.due import Backlog, backlog, next_due
+from mailqueue.outbox.due import Backlog, backlog, have_due, next_due
 from tests.support.leases import LEASE, take
 from tests.support.rows import NOW, SECOND, add_message
 
@@ -36,6 +36,27 @@ def test_the_earliest_after_now_in_the_queues_asked_for(
             wait_until(connection, NOW + later, relay=relay, priority=int(priority))
         times = [NOW + later for relay, _, later in waiting if relay != "c" and later > 0]
         assert next_due(connection, ("a", "b"), now=NOW) == min(times, default=None)
+        connection.rollback()
+
+
+@given(
+    waiting=st.lists(
+        st.tuples(st.sampled_from(("a", "b", "c")), st.sampled_from(Priority), st.integers(-3, 3)),
+        max_size=12,
+    )
+)
+def test_the_names_and_priorities_of_those_who_are_due(
+    shared: Engine, waiting: list[tuple[str, Priority, int]]
+) -> None:
+    """Of these names and no others; asked for twice, a name is asked for once."""
+    with shared.connect() as connection:
+        for relay, priority, later in waiting:
+            wait_until(connection, NOW + later, relay=relay, priority=int(priority))
+        due = {
+            (relay, priority) for relay, priority, later in waiting if relay != "c" and later <= 0
+        }
+        assert have_due(connection, ("a", "b", "a"), now=NOW) == due
+        assert have_due(connection, (), now=NOW) == set()
         connection.rollback()
 
 

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import Connection, Engine
 
 from mailqueue.mail.lifecycle import State
+from mailqueue.mail.priority import Priority
 from mailqueue.outbox import lookup
-from mailqueue.outbox.due import oldest
+from mailqueue.outbox.due import have_due, oldest
 from mailqueue.outbox.prune import Retention, preview, prune
 from mailqueue.outbox.reasons import reasons
 from mailqueue.outbox.recent import first_since
@@ -107,6 +108,17 @@ def test_leases_and_the_line_are_found_by_their_indexes(
     assert any("ix_recipients_leased" in step for step in leases)
     line = plan(engine, connection, lambda c: ahead(c, MINE, now=1))
     assert any("ix_recipients_due" in step for step in line)
+
+
+def test_whether_somebody_is_due_is_seen_by_the_first_who_waits(
+    engine: Engine, connection: Connection
+) -> None:
+    """By one seek for each name and priority, however long the queue is."""
+    steps = plan(engine, connection, lambda c: have_due(c, ("main", "default"), now=1))
+    seeks = [step for step in steps if "recipients" in step]
+    assert len(seeks) == 2 * len(Priority)
+    index = "USING COVERING INDEX ix_recipients_due (relay=? AND priority=? AND due_at<?)"
+    assert set(seeks) == {f"SEARCH recipients {index}"}
 
 
 @pytest.mark.parametrize(
