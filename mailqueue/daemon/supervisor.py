@@ -284,7 +284,9 @@ class Supervisor:
     async def _leave(self, *, is_written: bool) -> None:
         parts = self.parts
         parts.notifier.extend(2 * EXTEND_SECONDS)
-        await asyncio.gather(*(route.pool.close() for route in parts.routing.routes))
+        async with asyncio.TaskGroup() as closing:
+            for route in parts.routing.routes:
+                closing.create_task(route.pool.close())
         if parts.doorbell is not None:
             parts.doorbell.stop()
         if parts.listener is not None:
