@@ -28,6 +28,7 @@ from mailqueue.errors import OutboxError
 from mailqueue.events import Emit
 from mailqueue.outbox import shares
 from mailqueue.outbox.doorbell import ring_after_commit
+from mailqueue.outbox.due import have_due
 from mailqueue.outbox.locks import is_dead
 from mailqueue.outbox.shares import Share
 
@@ -149,7 +150,7 @@ class Shares(Service):
         if not (others or self._missing(others)):
             return _Sight(found)
         queues = {name for one in self._holdings.values() for name in self._queues(one)}
-        due = shares.have_due(connection, queues, now=self._clock.now())
+        due = {name for name, _ in have_due(connection, tuple(queues), now=self._clock.now())}
         return _Sight(found, due, News.read(connection))
 
     def _queues(self, holding: Holding) -> tuple[str, ...]:

@@ -9,26 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     Connection,
-    Select,
     bindparam,
     delete,
     insert,
-    literal,
     select,
     text,
-    union_all,
     update,
 )
 
 from mailqueue.clock import Clock, microseconds
 from mailqueue.mail.division import Claim, divide
-from mailqueue.mail.priority import Priority
 from mailqueue.outbox.moment import moment
-from mailqueue.outbox.tables import limits, recipients, shares
+from mailqueue.outbox.tables import limits, shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,26 +128,6 @@ def leave(connection: Connection, worker: str, relays: Sequence[str] | None = No
     connection.execute(statement)
 
 
-def have_due(connection: Connection, queues: Collection[str], *, now: int) -> set[str]:
-    """Return which of these names have mail that is due at ``now`` and that nobody has leased."""
-    return {
-        queue
-        for queue in queues
-        if connection.execute(_DUE, {"queue": queue, "now": now}).first() is not None
-    }
-
-
-def _first_due(priority: Priority) -> Select[Any]:
-    columns = recipients.c
-    found = select(literal(1)).where(
-        columns.relay == bindparam("queue"),
-        columns.priority == int(priority),
-        columns.due_at <= bindparam("now"),
-    )
-    return select(found.limit(1).subquery())
-
-
-_DUE: Final = union_all(*map(_first_due, Priority))
 _LASTING: Final = select(shares).where(shares.c.until_at > bindparam("now"))
 _OF_RELAY: Final = select(shares).where(
     shares.c.relay == bindparam("relay"), shares.c.worker != bindparam("worker")

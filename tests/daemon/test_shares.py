@@ -25,11 +25,9 @@ LIMIT = 2
 """What `wired` has configured."""
 
 
-@pytest.fixture
-async def shares(wired: Wired, told: Told, path: Path) -> AsyncIterator[Shares]:
-    """The part of worker a, not started; its pool is as empty as at the start of a daemon."""
-    wired.route.pool.resize(0)
-    shares = Shares(
+def part_of(wired: Wired, told: Told, path: Path, *, siblings: int = 0) -> Shares:
+    """Make the part of worker a."""
+    return Shares(
         wired.dispatcher,
         wired.database,
         "a",
@@ -37,7 +35,15 @@ async def shares(wired: Wired, told: Told, path: Path) -> AsyncIterator[Shares]:
         path=path,
         clock=wired.clock,
         emit=told.append,
+        siblings=siblings,
     )
+
+
+@pytest.fixture
+async def shares(wired: Wired, told: Told, path: Path) -> AsyncIterator[Shares]:
+    """The part of worker a, not started; its pool is as empty as at the start of a daemon."""
+    wired.route.pool.resize(0)
+    shares = part_of(wired, told, path)
     yield shares
     await shares.stop()
 
@@ -102,16 +108,7 @@ async def test_processes_that_begin_together_leave_each_other_their_part(
     """
     await due_mail(wired.database)
     wired.route.pool.resize(0)
-    first = Shares(
-        wired.dispatcher,
-        wired.database,
-        "a",
-        tenure=TENURE,
-        path=path,
-        clock=wired.clock,
-        emit=told.append,
-        siblings=1,
-    )
+    first = part_of(wired, told, path, siblings=1)
     await first.look()
     assert granted(path) == {"a": LIMIT // 2}
     assert await another(wired) == LIMIT - LIMIT // 2
