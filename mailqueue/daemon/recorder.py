@@ -46,7 +46,6 @@ Written = Callable[[Sequence[Result] | BaseException], None]
 
 @dataclass(slots=True)
 class _Results:
-    results: Sequence[Result]
     entries: Sequence[Entry]
     written: Written
 
@@ -109,7 +108,7 @@ class Recorder(Service):
 
     def hand_in(self, results: Sequence[Result], written: Written) -> None:
         """Take ``results`` to be written; ``written`` is called after the commit."""
-        part = _Results(results, (), written)
+        part = _Results((), written)
         if self._has_ended:
             _let_go([], [part])
             return
@@ -290,8 +289,12 @@ def _resolve(
             job.done.set_result(value)
     rejected = set(map(id, refused))
     for part in results:
-        mine = [result for result in part.results if id(result) in rejected] if rejected else ()
+        mine = _among(rejected, part.entries) if rejected else ()
         _tell(part, mine)
+
+
+def _among(rejected: set[int], entries: Sequence[Entry]) -> list[Result]:
+    return [entry.result for entry in entries if id(entry.result) in rejected]
 
 
 def _tell(part: _Results, outcome: Sequence[Result] | BaseException) -> None:
