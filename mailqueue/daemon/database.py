@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from mailqueue.clock import Clock
 from mailqueue.daemon.hangup import Hangup
+from mailqueue.daemon.precedence import precedence
 from mailqueue.errors import OutboxReadOnlyError
 from mailqueue.failpoint import reach
 from mailqueue.outbox.checkpoint import Checkpoint, checkpoint
@@ -52,11 +53,23 @@ class Database:
         """
         loop = asyncio.get_running_loop()
         if self._is_file:
-            return await loop.run_in_executor(self._thread, self._write, work)
+            return await loop.run_in_executor(self._thread, self._write, self._first(work, loop))
         hangup = Hangup()
         with hangup.watch():
             watched = self._watched(work, hangup)
             return await loop.run_in_executor(self._thread, self._write, watched)
+
+    @staticmethod
+    def _first(
+        work: Callable[[Connection], T], loop: asyncio.AbstractEventLoop
+    ) -> Callable[[Connection], T]:
+        """Return ``work`` for a file, whose only lock is held while it runs."""
+
+        def first(connection: Connection) -> T:
+            with precedence(loop):
+                return work(connection)
+
+        return first
 
     def _write(self, work: Callable[[Connection], T]) -> T:
         def to_be_committed(connection: Connection) -> T:

@@ -23,9 +23,9 @@ T = TypeVar("T")
 
 GATHER_SECONDS = 0.002
 """How long a result waits for others to share its commit with."""
-GATHERED = 100
+GATHERED = 200
 """So many recipients are company enough."""
-SPACING_SECONDS = 0.005
+SPACING_SECONDS = 0.01
 """From the end of a transaction to the next, unless that one has company enough. On an idle system
 a claim waits for nothing; where mail comes all the time, it would else be claimed one by one, each
 time with a flush during which no producer can write."""
