@@ -54,13 +54,9 @@ class SystemClock:
         """Return the wall time in epoch microseconds."""
         return time.time_ns() // 1000
 
-    def monotonic(self) -> float:
-        """Return monotonic seconds."""
-        return time.monotonic()
-
-    def random(self) -> float:
-        """Return a number in [0, 1)."""
-        return random.random()
+    # Asked a dozen times for every mail: so without a function of ours in between.
+    monotonic = staticmethod(time.monotonic)
+    random = staticmethod(random.random)
 
     def token(self, size: int = 8) -> str:
         """Return unguessable hexadecimal digits."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from mailqueue.clock import Clock
 from mailqueue.daemon.ration import Ration, Turn
-from mailqueue.mail.decision import Decision, decide
+from mailqueue.mail.decision import decide
 from mailqueue.mail.dialogue import Finding
 from mailqueue.mail.doubt import OnDoubt
 from mailqueue.mail.envelope import Envelope
@@ -36,7 +36,7 @@ class Terms:
     """What we may offer of the relay's rate; None: as much as it takes."""
 
 
-Settle = Callable[["Delivery", Sequence[Result]], "asyncio.Future[None]"]
+Settle = Callable[["Delivery", Sequence[Result]], None]
 """Takes results to be recorded; whoever has taken them says so by `Delivery.is_written`."""
 MayWriteDot = Callable[[Sequence[Lease], OnDoubt], bool | Awaitable[bool]]
 """Whether the leases are still ours; where doubt is held, it is marked durably first, which is
@@ -76,6 +76,8 @@ class Delivery:
     _batch: tuple[Lease, ...] = field(default=(), init=False)
     _unwritten: int = field(default=0, init=False)
     """How many times results were handed in that are not written."""
+    _written: asyncio.Future[None] | None = field(default=None, init=False)
+    """What waits until none are."""
     _is_carried: bool = field(default=False, init=False)
 
     @property
@@ -134,7 +136,11 @@ class Delivery:
     def is_written(self) -> None:
         """Hear that results which were handed in are written, or that they never will be."""
         self._unwritten -= 1
-        if self._is_carried and not self._unwritten:
+        if self._unwritten:
+            return
+        if self._written is not None and not self._written.done():
+            self._written.set_result(None)
+        if self._is_carried:
             self.ended(self)
 
     def _has_been_carried(self) -> None:
@@ -158,9 +164,9 @@ class Delivery:
             return "a fault on this side ended the transaction before"
         if findings is None:
             return "the relay was paused or replaced meanwhile"
-        writing = self._conclude(batch, findings)
-        if self._left and writing is not None:
-            await self._until_written(writing)
+        self._conclude(batch, findings)
+        if self._left and self._unwritten:
+            await self._until_written()
         return None if self._facts else "the relay was lost before these were reached"
 
     async def _converse(self, batch: tuple[Lease, ...]) -> tuple[Finding, ...] | None:
@@ -233,13 +239,11 @@ class Delivery:
             return self._transaction.interrupt(answer)
         return (Finding(Evidence(Stage.DATA, answer)),) * len(batch)
 
-    def _conclude(
-        self, batch: tuple[Lease, ...], findings: Sequence[Finding]
-    ) -> asyncio.Future[None] | None:
+    def _conclude(self, batch: tuple[Lease, ...], findings: Sequence[Finding]) -> None:
         """Settle ``batch``, but for those who go into the next transaction at once."""
         trial = self._trial()
         decided = [
-            Result(lease, self._decide(lease, finding), trial)
+            self._result(lease, finding, trial)
             for lease, finding in zip(batch, findings, strict=True)
         ]
         again = tuple([result.lease for result in decided if result.decision.verdict.at_once])
@@ -247,18 +251,19 @@ class Delivery:
         self._transaction = None
         if again:
             decided = [one for one in decided if not one.decision.verdict.at_once]
-        return self._hand_in(decided)
+        self._hand_in(decided)
 
-    def _decide(self, lease: Lease, finding: Finding) -> Decision:
-        return decide(
+    def _result(self, lease: Lease, finding: Finding, trial: Trial) -> Result:
+        decision = decide(
             finding,
             lease.history,
             self.terms.policy,
             on_doubt=self.message.on_doubt,
             is_stand_in=self.terms.is_stand_in,
-            now=self.clock.now(),
+            now=trial.ended_at,
             jitter=self.clock.random(),
         )
+        return Result(lease, decision, trial)
 
     def _trial(self) -> Trial:
         ended_at = self.clock.now()
@@ -282,22 +287,21 @@ class Delivery:
         self._forget()
         trial = self._trial()
         leases, self._left = self._left, ()
-        self._hand_in(
-            [Result(lease, self._decide(lease, Finding(evidence)), trial) for lease in leases]
-        )
+        self._hand_in([self._result(lease, Finding(evidence), trial) for lease in leases])
 
-    def _hand_in(self, results: Sequence[Result]) -> asyncio.Future[None] | None:
+    def _hand_in(self, results: Sequence[Result]) -> None:
         if not results:
-            return None
+            return
         self._unwritten += 1
         try:
-            return self.settle(self, results)
+            self.settle(self, results)
         except BaseException:
             self._unwritten -= 1
             raise
 
-    async def _until_written(self, writing: asyncio.Future[None]) -> None:
+    async def _until_written(self) -> None:
         """Wait, with others still to be sent to: a cancellation waits too."""
+        self._written = writing = asyncio.get_running_loop().create_future()
         self._settling = True
         try:
             await asyncio.shield(writing)

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 
 from mailqueue.clock import Clock
 from mailqueue.daemon.bound import Bound
@@ -179,12 +181,10 @@ class Dispatcher(Service):
 
     def _begin(self, haul: Haul) -> None:
         reach("after", "claim-commit")
-        makers: dict[Opening, Callable[[LeasedMessage], Delivery]] = {}
-        for taken in haul.taken:
-            opening = taken.opening
-            if (make := makers.get(opening)) is None:
-                make = makers[opening] = self._maker(opening, haul.end)
-            self._begin_one(make(taken.message), opening)
+        for opening, taken in groupby(haul.taken, attrgetter("opening")):
+            make = self._maker(opening, haul.end)
+            for one in taken:
+                self._begin_one(make(one.message), opening)
 
     def _begin_one(self, delivery: Delivery, opening: Opening) -> None:
         route = opening.route

@@ -45,19 +45,16 @@ class Reception:
         self.freed: Callable[[], None] = _nobody_waits
         """Rung when a session is about to be free."""
 
-    def settle(
-        self, route: Route, delivery: Delivery, results: Sequence[Result]
-    ) -> asyncio.Future[None]:
-        """Take ``results``; the future is done when they are committed, or never will be."""
-        changed = self._tell(route, results)
-        route.hand_in(now=self._clock.monotonic())
+    def settle(self, route: Route, delivery: Delivery, results: Sequence[Result]) -> None:
+        """Take ``results``; ``delivery`` hears when they are committed, or never will be."""
+        now = self._clock.monotonic()
+        changed = self._tell(route, results, now)
+        route.hand_in(now=now)
         if route.wants_more:
             self.freed()
-        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._recorder.hand_in(results, partial(self._written, route, delivery, results, told))
+        self._recorder.hand_in(results, partial(self._written, route, delivery, results))
         if changed and route.is_in_force:
             self._show_soon(route)
-        return told
 
     def _show_soon(self, route: Route) -> None:
         showing = asyncio.get_running_loop().create_task(self._show(route))
@@ -80,7 +77,6 @@ class Reception:
         route: Route,
         delivery: Delivery,
         results: Sequence[Result],
-        told: asyncio.Future[None],
         outcome: Sequence[Result] | BaseException,
     ) -> None:
         route.settling -= 1
@@ -92,34 +88,31 @@ class Reception:
                 self._emit(PartFailed("delivery", outcome))
         finally:
             # Whatever the log makes of it: there is nothing to wait for any more.
-            if not told.done():
-                told.set_result(None)
             delivery.is_written()
 
-    def _tell(self, route: Route, results: Sequence[Result]) -> bool:
+    def _tell(self, route: Route, results: Sequence[Result], now: float) -> bool:
         """Tell the breaker how the relay did; returns whether SQL should see a change."""
         how, evidence = health([result.decision for result in results])
-        now = self._clock.now()
         if evidence is None:
             return how is Health.WELL and self._well(route, now)
-        return self._trouble(route, how, evidence, now)
+        return self._trouble(route, how, evidence)
 
-    def _well(self, route: Route, now: int) -> bool:
-        route.answered(1, now=self._clock.monotonic())
-        paused = route.breaker.success(now=now)
+    def _well(self, route: Route, now: float) -> bool:
+        route.answered(1, now=now)
+        paused = route.breaker.success(now=self._clock.now())
         if paused is None:
             shown = self._shown.get(route.name)
-            return shown is None or self._clock.monotonic() - shown >= SHOW_SECONDS
+            return shown is None or now - shown >= SHOW_SECONDS
         self._emit(RelayResumed(route.name, paused))
         return True
 
-    def _trouble(self, route: Route, how: Health, evidence: Evidence, now: int) -> bool:
+    def _trouble(self, route: Route, how: Health, evidence: Evidence) -> bool:
         note = (
             route.breaker.relay_trouble
             if how is Health.RELAY_TROUBLE
             else route.breaker.session_trouble
         )
-        pause = note(evidence, now=now, jitter=self._clock.random())
+        pause = note(evidence, now=self._clock.now(), jitter=self._clock.random())
         if pause is None:
             return False
         self._emit(RelayPaused(route.name, evidence, pause))

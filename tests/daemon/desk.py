@@ -30,6 +30,7 @@ class Desk:
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     settling: asyncio.Event = field(default_factory=asyncio.Event)
     ended: list[int] = field(default_factory=list)
+    writing: list[asyncio.Future[None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.opened.set()
@@ -54,10 +55,10 @@ class Desk:
             ended=lambda delivery: self.ended.append(delivery.message.id),
         )
 
-    def settle(self, delivery: Delivery, results: Sequence[Result]) -> asyncio.Future[None]:
+    def settle(self, delivery: Delivery, results: Sequence[Result]) -> None:
         """Take the results, and write them once the desk is open."""
         self.settled.extend(results)
-        return asyncio.ensure_future(self._write(delivery))
+        self.writing.append(asyncio.ensure_future(self._write(delivery)))
 
     async def _write(self, delivery: Delivery) -> None:
         self.settling.set()

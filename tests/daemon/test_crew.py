@@ -24,7 +24,7 @@ ANN, BOB, CEE, DAN = (f"{name}@example.net" for name in ("ann", "bob", "cee", "d
 class Unable(Desk):
     """A desk that takes no results."""
 
-    def settle(self, delivery: Delivery, results: Sequence[Result]) -> asyncio.Future[None]:
+    def settle(self, delivery: Delivery, results: Sequence[Result]) -> None:
         """Fail."""
         raise ZeroDivisionError
 

@@ -412,7 +412,7 @@ async def test_results_that_could_not_be_written_take_no_session_with_them(
 ) -> None:
     """Whatever becomes of the results, the session is back already, and in order."""
 
-    def fail(_: Delivery, __: Sequence[Result]) -> asyncio.Future[None]:
+    def fail(_: Delivery, __: Sequence[Result]) -> None:
         raise ZeroDivisionError
 
     delivery = desk.delivery(message_for(ANN))

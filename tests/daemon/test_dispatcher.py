@@ -290,10 +290,10 @@ async def test_a_delivery_that_fails_is_told_and_the_others_go_on(
     write = wired.reception.settle
     failures = iter((True, False, False))
 
-    def settle(route: Route, delivery: Delivery, results: Sequence[Result]) -> asyncio.Future[None]:
+    def settle(route: Route, delivery: Delivery, results: Sequence[Result]) -> None:
         if next(failures):
             raise ZeroDivisionError
-        return write(route, delivery, results)
+        write(route, delivery, results)
 
     wired.reception.settle = settle  # type: ignore[method-assign]
     wired.dispatcher.start()

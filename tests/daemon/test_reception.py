@@ -11,7 +11,7 @@ from mailqueue.daemon.delivery import Delivery, Terms
 from mailqueue.events import RecipientAnswered, RelayPaused, RelayResumed, ResultRefused
 from mailqueue.mail.reply import Evidence
 from mailqueue.outbox.lease import LeasedMessage
-from tests.daemon.parts import PATIENCE, commits, locked, rows, states, turns, until
+from tests.daemon.parts import commits, locked, rows, states, turns, until
 from tests.daemon.wiring import Wired
 from tests.support.leases import (
     ACCEPTED,
@@ -39,6 +39,9 @@ async def delivery(wired: Wired) -> Delivery:
     async def unasked(*_: object) -> bool:
         raise AssertionError
 
+    def unsettled(*_: object) -> None:
+        raise AssertionError
+
     return Delivery(
         await wired.database.write(write),
         Terms("main", WORKER, POLICY, 100),
@@ -46,7 +49,7 @@ async def delivery(wired: Wired) -> Delivery:
         clock=wired.clock,
         may_begin=unasked,
         may_write_dot=unasked,
-        settle=unasked,  # type: ignore[arg-type]
+        settle=unsettled,
     )
 
 
@@ -58,8 +61,8 @@ async def settle(
         result_of(lease, one, worker=worker)
         for lease, one in zip(delivery.message.leases, evidence, strict=False)
     ]
-    async with asyncio.timeout(PATIENCE):
-        await wired.reception.settle(wired.route, delivery, results)
+    wired.reception.settle(wired.route, delivery, results)
+    await until(lambda: wired.route.settling == 0)
 
 
 async def test_each_recipient_is_told_after_the_commit(wired: Wired, delivery: Delivery) -> None:
