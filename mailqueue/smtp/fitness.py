@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 
 from mailqueue.mail.address import check, split
+from mailqueue.mail.content import has_only_crlf
 from mailqueue.mail.envelope import Content, Envelope
 from mailqueue.mail.reply import NoReply, NoReplyKind, sanitise
 
@@ -20,9 +21,7 @@ def fault_of(envelope: Envelope, content: Content) -> NoReply | None:
     """Return what keeps this mail from being sent by anybody: its row was tampered with."""
     if envelope.sender and (fault := _sender_fault(envelope.sender)):
         return fault
-    raw = content.raw
-    line_ends = raw.count(b"\r\n")
-    if raw.count(b"\n") != line_ends or raw.count(b"\r") != line_ends:
+    if not has_only_crlf(content.raw):
         # Some relay would take ``LF . LF`` for the final dot, and what follows for commands.
         return NoReply(NoReplyKind.LOCAL, "the stored content has a bare CR or LF")
     return None

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from mailqueue.mail import content
 from mailqueue.mail.content import MAX_LINE_OCTETS, UnfitContentError, freeze, split, wire_form
 from mailqueue.mail.envelope import Content
 
@@ -56,6 +57,17 @@ def test_mixed_line_ends(raw: bytes, what: str) -> None:
     """Mixed line ends, by which a second message is smuggled in, are refused and not guessed at."""
     with pytest.raises(UnfitContentError, match=what):
         wire_form(raw)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 65_536])
+def test_only_whole_line_ends_are_crlf(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CR or LF by itself is found wherever it stands, also where the reading is cut."""
+    monkeypatch.setattr(content, "_READ_AT_ONCE", at_once)
+    for length in range(7):
+        for octets in product((b"\r", b"\n", b"x", b"\x85"), repeat=length):
+            raw = b"".join(octets)
+            is_bare = re.search(rb"\r(?!\n)|(?<!\r)\n", raw) is not None
+            assert content.has_only_crlf(raw) is not is_bare, raw
 
 
 def test_complete_content_is_not_touched() -> None:
