@@ -24,6 +24,11 @@ class Checkpoint:
     log: int
     checkpointed: int
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the log is in the database file, and with it on the disk."""
+        return 0 <= self.log <= self.checkpointed
+
 
 def checkpoint(connection: Connection, *, patience: float = PATIENCE) -> Checkpoint:
     """Move the log into the database file and empty it, as far as readers allow.

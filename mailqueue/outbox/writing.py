@@ -12,6 +12,8 @@ from typing import Final
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import TimeoutError as NoTurnError
 
+from mailqueue.errors import OutboxError
+from mailqueue.outbox.checkpoint import checkpoint
 from mailqueue.outbox.doorbell import ring_if_asked, ring_not
 from mailqueue.outbox.flush import Flush
 from mailqueue.outbox.location import opened_path
@@ -58,6 +60,25 @@ class WriteConnection:
             yield kept.connection
         finally:
             self.take_back(kept)
+
+    def bring_to_disk(self, flush: Flush) -> None:
+        """Flush the log; where its disk fails, move what is in it into the database file instead.
+
+        What could not be flushed may be lost to the disk for ever while the system has it in
+        memory, and later flushes succeed: a log with a hole, behind which SQLite would read nothing
+        after a loss of power. Raises `OutboxError` where the database file's disk fails too.
+        """
+        try:
+            flush()
+        except OutboxError:
+            # Twice: the system tells SQLite of the error as well, once.
+            if not (self._is_moved() or self._is_moved()):
+                raise
+
+    def _is_moved(self) -> bool:
+        with suppress(sqlite3.Error, NoTurnError), self.between() as connection:
+            return checkpoint(connection).is_whole
+        return False
 
     def close(self) -> None:
         """Give the connection back, when it is not lent; a later use takes it out again."""
@@ -137,7 +158,7 @@ class Transaction:
         if self._committed is not None:
             self._committed()
         if kept.flush is not None:
-            kept.flush()
+            self._writing.bring_to_disk(kept.flush)
 
 
 class _Kept:

@@ -37,9 +37,17 @@ MUTATIONS: Final = (
         1,
         "return the receipt before the log is flushed",
         "mailqueue/outbox/writing.py",
-        "            kept.flush()\n",
+        "            self._writing.bring_to_disk(kept.flush)\n",
         "            pass\n",
         ("tests/outbox/test_writing.py",),
+    ),
+    Mutation(
+        1,
+        "return the receipt though the flush has failed",
+        "mailqueue/outbox/writing.py",
+        "                raise\n\n    def _is_moved",
+        "                return\n\n    def _is_moved",
+        ("tests/outbox/test_writing.py", "-k", "disk"),
     ),
     Mutation(
         1,

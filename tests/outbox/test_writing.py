@@ -102,20 +102,40 @@ def test_a_log_that_cannot_be_opened_is_left_to_the_commit(
     assert count(path) == 1
 
 
-def test_a_disk_that_fails_is_told(
-    writing: WriteConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nobody is told that something is stored which the disk has not taken."""
+@pytest.fixture
+def failing_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No log can be flushed."""
 
     def to_disk(_descriptor: int) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(flush, "_to_disk", to_disk)
-    with (
-        pytest.raises(OutboxError, match="Input/output error"),
-        writing.begin() as connection,
-    ):
+
+
+@pytest.mark.usefixtures("failing_disk")
+def test_what_the_log_cannot_take_is_in_the_file(writing: WriteConnection, path: Path) -> None:
+    """A log with a hole in it would lose whatever is written behind it, too."""
+    with writing.begin() as connection:
         connection.execute(NOTE)
+    file = f"file:{path}?immutable=1"  # without its log
+    with closing(sqlite3.connect(file, uri=True)) as alone:
+        assert alone.execute(COUNT).fetchall() == [(1,)]
+
+
+@pytest.mark.usefixtures("failing_disk")
+def test_a_disk_that_fails_is_told(writing: WriteConnection, path: Path) -> None:
+    """Nobody is told that something is stored which no disk has taken."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute(COUNT)  # what is newer cannot be moved into the file
+        with (
+            pytest.raises(OutboxError, match="Input/output error"),
+            writing.begin() as connection,
+        ):
+            connection.execute(NOTE)
+    with writing.begin() as connection:
+        connection.execute(NOTE)
+    assert count(path) == 2
 
 
 def test_an_error_undoes_the_block(writing: WriteConnection, path: Path) -> None:
