@@ -12,6 +12,7 @@ from mailqueue.errors import IdempotencyError
 from mailqueue.mail.doubt import OnDoubt
 from mailqueue.mail.envelope import Content, Envelope
 from mailqueue.mail.priority import Priority
+from mailqueue.mail.value import value
 from mailqueue.outbox.insertion import insert_drafts
 from mailqueue.outbox.tables import DEFAULT_RELAY, messages
 
@@ -33,7 +34,7 @@ class Options:
     idempotency_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Draft:
     """A checked message, ready to be stored.
 
