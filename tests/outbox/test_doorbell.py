@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, event, select, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from mailqueue.outbox import doorbell
 from mailqueue.outbox.doorbell import Doorbell, ring, ring_after_commit
 from mailqueue.outbox.tables import messages
 from tests.support.rows import add_message
@@ -63,6 +64,19 @@ async def test_rings_that_come_together_are_one(path: Path, listener: Listener) 
         ring(path)
     await listener.wait()
 
+    assert listener.wakes == 1
+
+
+async def test_rings_in_quick_succession_wake_once_in_a_while(
+    path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is heard at once, and those behind it together: each by itself would cost time."""
+    monkeypatch.setattr(doorbell, "DEAF_SECONDS", 60.0)
+    ring(path)
+    await listener.wait()
+    for _ in range(5):
+        ring(path)
+        await asyncio.sleep(0)
     assert listener.wakes == 1
 
 
