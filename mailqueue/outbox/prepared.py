@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Dialect, Select, func, select
 from sqlalchemy.exc import DBAPIError
@@ -44,11 +43,11 @@ class Prepared:
         self._statement = statement
         self._names = names
         self._packs = packs
-        self._ready: WeakKeyDictionary[Dialect, _Ready] = WeakKeyDictionary()
+        self._ready: dict[_Kind, _Ready] = {}
 
     def all(self, connection: Connection, *values: Any) -> list[Values]:
         """Run it once and return all rows."""
-        ready = self._for(connection)
+        ready = self._for(connection.dialect)
         with _cursor(connection, ready.text) as cursor:
             cursor.execute(ready.text, ready.arranged(values))
             rows: list[Values] = cursor.fetchall()
@@ -56,16 +55,16 @@ class Prepared:
 
     def run(self, connection: Connection, *values: Any) -> int:
         """Run it once and return how many rows it changed."""
-        ready = self._for(connection)
+        ready = self._for(connection.dialect)
         with _cursor(connection, ready.text) as cursor:
             cursor.execute(ready.text, ready.arranged(values))
             changed: int = cursor.rowcount
         return changed
 
-    def _for(self, connection: Connection) -> _Ready:
-        dialect = connection.dialect
-        if (ready := self._ready.get(dialect)) is None:
-            ready = self._ready[dialect] = self._prepare(dialect)
+    def _for(self, dialect: Dialect) -> _Ready:
+        kind = dialect.name, dialect.driver, dialect.paramstyle
+        if (ready := self._ready.get(kind)) is None:
+            ready = self._ready[kind] = self._prepare(dialect)
         return ready
 
     def _prepare(self, dialect: Dialect) -> _Ready:
@@ -126,6 +125,10 @@ class Batch:
             names = (f"{name}_{number}" for number in range(size) for name in self._names)
             prepared = self._ready[size] = Prepared(self._make(size), *names)
         return prepared
+
+
+_Kind = tuple[str, str, str]
+"""What a statement's words depend on: the database, its driver, how parameters are written."""
 
 
 @dataclass(frozen=True, slots=True)
