@@ -64,6 +64,8 @@ async def test_due_mail_of_a_paused_relay_keeps_nobody_awake(
         times = [now + 1_000 * n for n in range(1, 1_000)]
         outbox.put_all([outbox.draft(ANN, relay="paused", send_at=at) for at in times])
         await daemon.rounds()
+        # A ring that came right behind another is heard when the daemon listens again.
+        await daemon.until(lambda: daemon.clock.now() > times[len(times) // 2])
         last = daemon.parts.dispatcher.last_round
         await daemon.until(lambda: daemon.clock.now() > times[-1])
         assert daemon.parts.dispatcher.last_round == last
