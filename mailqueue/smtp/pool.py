@@ -195,12 +195,11 @@ class Pool:
             return session
         if fresh and self._is_full and self._idle:
             self._dismiss(self._idle.pop(0)[1])
-        taken = self._taken
-        if taken + self._last_words < self.limit:
+        if not self._is_full:
             self._opening += 1
             return _NEW
         # Whoever always has another behind him would never end.
-        return None if fresh or taken > self.limit else self._shared()
+        return None if fresh or self._taken > self.limit else self._shared()
 
     @property
     def _owes_a_turn(self) -> bool:
