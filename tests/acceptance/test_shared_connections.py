@@ -165,8 +165,11 @@ async def test_processes_of_one_daemon_share_as_any_others(outbox: PlainOutbox) 
         async with process(outbox, settings, daemon={"processes": 4}) as daemon:
             await shared_out(outbox, 2, 2, 2, 2)
             worker = outbox.value("SELECT max(pid) FROM mailqueue_workers")
+            # Else its successor may be there before the others have looked.
+            daemon.signal(signal.SIGSTOP)
             os.kill(worker, signal.SIGKILL)
             await until(lambda: max(granted(outbox)) == 3, what=lambda: granted(outbox))
+            daemon.signal(signal.SIGCONT)
             await shared_out(outbox, 2, 2, 2, 2)
             daemon.signal(signal.SIGTERM)
             assert await daemon.ended() == 0
