@@ -24,6 +24,7 @@ _PYTHON_BOUNDARY = re.compile(rb"===============\d+==")
 _BOUNDARY_BEGINS = b"==============="
 _MESSAGE_ID = re.compile(rb"<[^<>\s]+>")
 _READ_AT_ONCE = 65_536
+"""Octets that are turned into text at once: a large content is not held in memory a second time."""
 
 MAX_LINE_OCTETS = 998
 """Without its CRLF (RFC 5322 section 2.1.1). A longer line is what relays refuse with 500."""

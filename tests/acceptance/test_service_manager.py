@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mailqueue.clock import SystemClock
+from mailqueue.clock import SystemClock, microseconds
 from mailqueue.errors import AlreadyRunningError, SchemaMissingError
 from mailqueue.outbox.locks import WorkerLock
 from mailqueue.testing import Script, ScriptedRelay
@@ -95,7 +95,7 @@ async def test_the_watchdog_is_not_fed_while_the_database_gives_no_answer(
     async with running(outbox, {"main": leading_to(relay)}):
         await manager.until_heard("WATCHDOG=1")
         # Something to write while it is locked: PostgreSQL answers whoever only asks.
-        outbox.put(ANN, now=SystemClock().now() + int(PERIOD * 1e6))
+        outbox.put(ANN, now=SystemClock().now() + microseconds(PERIOD))
         with outbox.locked():
             await fed_by_the_last(4)
             assert await fed_by_the_last(3) == 0
