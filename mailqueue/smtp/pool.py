@@ -61,6 +61,7 @@ class Pool:
         self._opening = 0
         """How many places are taken though there is no session."""
         self._waiting: deque[asyncio.Future[Place | None]] = deque()
+        self._serves_soon = False
         self._waits_since = 0.0
         """When somebody began to wait, or the one before him was served (monotonic seconds)."""
         self._leaving: dict[asyncio.Task[None], None] = {}
@@ -144,10 +145,11 @@ class Pool:
                 self._clear_soon()
         if self._owes_a_turn:
             self._serve()
-        elif self._waiting:
+        elif self._waiting and not self._serves_soon:
             # In a moment: whoever has more to send keeps the place, so that it goes behind the
             # dot of who is under way there.
-            asyncio.get_running_loop().call_soon(self._serve)
+            self._serves_soon = True
+            asyncio.get_running_loop().call_soon(self._serve_now)
 
     async def trim(self) -> None:
         """End the idle sessions that have lain too long, are too old or were ended by the relay."""
@@ -251,6 +253,10 @@ class Pool:
             elif turn in self._waiting:
                 self._waiting.remove(turn)
             raise
+
+    def _serve_now(self) -> None:
+        self._serves_soon = False
+        self._serve()
 
     def _serve(self) -> None:
         """Give what is free to those who wait."""
