@@ -24,8 +24,13 @@ _OURS = (NoReplyKind.ABANDONED, NoReplyKind.LOCAL)
 
 def health(decisions: Sequence[Decision]) -> tuple[Health, Evidence | None]:
     """Return how the relay is, by the worst of ``decisions``, with the evidence for it."""
-    if decisions and all(one.verdict.outcome is Outcome.SENT for one in decisions):
-        return Health.WELL, None
+    for decision in decisions:
+        if decision.verdict.outcome is not Outcome.SENT:
+            return _worst(decisions)
+    return (Health.WELL if decisions else Health.UNKNOWN), None
+
+
+def _worst(decisions: Sequence[Decision]) -> tuple[Health, Evidence | None]:
     for decision in decisions:
         if decision.verdict.pauses_relay:
             return Health.RELAY_TROUBLE, decision.finding.evidence

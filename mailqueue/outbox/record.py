@@ -175,13 +175,12 @@ _Answer = tuple[int | None, str | None, str]
 
 
 def _answer(decision: Decision) -> _Answer:
-    match decision.finding.evidence.answer:
-        case Reply(code, text, enhanced):
-            return code, _text(enhanced), text
-        case NoReply() as silence:
-            return None, None, str(silence)
-        case unsendable:
-            return None, str(unsendable.enhanced), unsendable.text
+    answer = decision.finding.evidence.answer
+    if isinstance(answer, Reply):
+        return answer.code, _text(answer.enhanced), answer.text
+    if isinstance(answer, NoReply):
+        return None, None, str(answer)
+    return None, str(answer.enhanced), answer.text
 
 
 def _text(value: object | None) -> str | None:

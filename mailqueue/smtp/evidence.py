@@ -90,10 +90,9 @@ def is_stale(answer: Answer) -> bool:
 
     ``answer``: the one to the first command of a session that was used before, or lay idle.
     """
-    match answer:
-        case NoReply() | Reply(code=421) | Reply(code=503):
-            return True
-    return False
+    if isinstance(answer, Reply):
+        return answer.code in (421, 503)
+    return isinstance(answer, NoReply)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

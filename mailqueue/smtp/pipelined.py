@@ -102,8 +102,9 @@ class PipelinedTransaction(Transaction):
             self._leave()
             raise
         finally:
-            if isinstance(self._leave_to_finish, Coroutine):
-                self._leave_to_finish.close()
+            leave = self._leave_to_finish
+            if leave is not None and isinstance(leave, Coroutine):
+                leave.close()
         if self._dot_written:
             reach("after", Stage.END_OF_DATA)
         return None if self._is_stale else self._transacted()
