@@ -17,7 +17,7 @@ from mailqueue.daemon.listener import Listener
 from mailqueue.daemon.pauses import Pauses
 from mailqueue.daemon.rations import Rations
 from mailqueue.daemon.reception import Reception
-from mailqueue.daemon.recorder import Recorder
+from mailqueue.daemon.recorder import SPACING_SECONDS, Recorder
 from mailqueue.daemon.routing import Routing
 from mailqueue.daemon.shares import Shares
 from mailqueue.daemon.supervisor import Parts, Supervisor
@@ -111,7 +111,7 @@ def _parts(config: Config, clock: Clock, emit: Emit) -> Parts:
         herald=Herald(notifier, dispatcher, recorder, database, clock=clock, emit=emit),
         notifier=notifier,
         lock=None if path is None else WorkerLock(path, worker),
-        doorbell=None if path is None else Doorbell(path, worker),
+        doorbell=None if path is None else Doorbell(path, worker, rest=SPACING_SECONDS),
         listener=_listener(config, path, clock, emit),
     )
 

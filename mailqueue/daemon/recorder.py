@@ -28,7 +28,8 @@ GATHERED = 200
 SPACING_SECONDS = 0.01
 """From the end of a transaction to the next, unless that one has company enough. On an idle system
 a claim waits for nothing; where mail comes all the time, it would else be claimed one by one, each
-time with a flush during which no producer can write."""
+time with a flush during which no producer can write. The doorbell rests for as long, because what
+rings meanwhile would be claimed no earlier."""
 RISK_SECONDS = 0.25
 """How old an unwritten result may grow before nothing more is sent: what a crash now would leave in
 doubt must not grow while the database is slow."""

@@ -24,10 +24,6 @@ from mailqueue.outbox.notify import notify_at_commit
 MODE = 0o660
 """Whoever may write the database may ring."""
 _RINGS_AT_ONCE = 1000
-DEAF_SECONDS = 0.01
-"""After a ring, for how long the daemon lets others come. Its transactions keep as far apart, so
-it would claim their mail no earlier; to hear each cost it a tenth of its time where mail came
-from many producers."""
 
 
 def ring(path: Path) -> None:
@@ -47,53 +43,70 @@ def ring_resolved(path: Path) -> None:
 
 
 class Doorbell:
-    """The daemon's end. Starting or stopping it twice, or stopping it unstarted, is harmless."""
+    """The daemon's end. Starting or stopping it twice, or stopping it unstarted, is harmless.
 
-    def __init__(self, path: Path, worker: str) -> None:
+    ``rest``: after a ring others may come for so many seconds before they are heard, together. To
+    hear each cost the daemon a tenth of its time where mail came from many producers.
+    """
+
+    def __init__(self, path: Path, worker: str, *, rest: float = 0.0) -> None:
         self._path = sidecar(path, KIND, worker)
-        self._socket: socket.socket | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._deaf: asyncio.TimerHandle | None = None
+        self._rest = rest
+        self._hung: _Hung | None = None
 
     def start(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` in the running loop whenever somebody has rung: at once after a while of
-        silence, else within `DEAF_SECONDS`. Many rings may be one call.
+        silence, else after the rest. Many rings may be one call.
 
         Raises `OSError` where the socket cannot be bound. The caller can go on without it.
         """
-        if self._socket is not None:
-            return
-        self._socket = _bind(self._path)
-        self._loop = asyncio.get_running_loop()
-        self._listen(self._loop, self._socket, wake)
+        if self._hung is None:
+            loop = asyncio.get_running_loop()
+            self._hung = _Hung(_bind(self._path), loop, wake, self._rest)
 
     def stop(self) -> None:
         """Take the doorbell away."""
-        bell, loop = self._socket, self._loop
-        self._socket = self._loop = None
-        if bell is None or loop is None:
-            return
-        if self._deaf is not None:
-            self._deaf.cancel()
-        loop.remove_reader(bell)
-        bell.close()
-        self._path.unlink(missing_ok=True)
+        hung, self._hung = self._hung, None
+        if hung is not None:
+            hung.take_down()
+            self._path.unlink(missing_ok=True)
 
-    def _listen(
-        self, loop: asyncio.AbstractEventLoop, bell: socket.socket, wake: Callable[[], None]
-    ) -> None:
-        loop.add_reader(bell, self._answer, loop, bell, wake)
 
-    def _answer(
-        self, loop: asyncio.AbstractEventLoop, bell: socket.socket, wake: Callable[[], None]
+class _Hung:
+    """A bell between start and stop."""
+
+    def __init__(
+        self,
+        bell: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        wake: Callable[[], None],
+        rest: float,
     ) -> None:
+        self._bell = bell
+        self._loop = loop
+        self._wake = wake
+        self._rest = rest
+        self._resting: asyncio.TimerHandle | None = None
+        self._listen()
+
+    def take_down(self) -> None:
+        if self._resting is not None:
+            self._resting.cancel()
+        self._loop.remove_reader(self._bell)
+        self._bell.close()
+
+    def _listen(self) -> None:
+        self._loop.add_reader(self._bell, self._answer)
+
+    def _answer(self) -> None:
         # Bounded, because somebody who never stops ringing must not hold up the loop.
         with suppress(BlockingIOError):
             for _ in range(_RINGS_AT_ONCE):
-                bell.recv(16)
-        loop.remove_reader(bell)
-        self._deaf = loop.call_later(DEAF_SECONDS, self._listen, loop, bell, wake)
-        wake()
+                self._bell.recv(16)
+        if self._rest:
+            self._loop.remove_reader(self._bell)
+            self._resting = self._loop.call_later(self._rest, self._listen)
+        self._wake()
 
 
 def _bind(path: Path) -> socket.socket:

@@ -13,7 +13,6 @@ import pytest
 from sqlalchemy import Engine, create_engine, event, select, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from mailqueue.outbox import doorbell
 from mailqueue.outbox.doorbell import Doorbell, ring, ring_after_commit
 from mailqueue.outbox.tables import messages
 from tests.support.rows import add_message
@@ -24,8 +23,8 @@ PATIENCE = 10.0
 class Listener:
     """A daemon that counts how often it was woken."""
 
-    def __init__(self, path: Path, worker: str = "w1") -> None:
-        self.bell = Doorbell(path, worker)
+    def __init__(self, path: Path, worker: str = "w1", *, rest: float = 0.0) -> None:
+        self.bell = Doorbell(path, worker, rest=rest)
         self.woken = asyncio.Event()
         self.wakes = 0
 
@@ -68,16 +67,29 @@ async def test_rings_that_come_together_are_one(path: Path, listener: Listener) 
 
 
 async def test_rings_in_quick_succession_wake_once_in_a_while(
-    path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+    path: Path,
 ) -> None:
     """The first is heard at once, and those behind it together: each by itself would cost time."""
-    monkeypatch.setattr(doorbell, "DEAF_SECONDS", 60.0)
+    listener = Listener(path, rest=60.0)
+    listener.bell.start(listener.wake)
     ring(path)
     await listener.wait()
     for _ in range(5):
         ring(path)
         await asyncio.sleep(0)
     assert listener.wakes == 1
+    listener.bell.stop()
+
+
+async def test_who_rings_while_the_bell_rests_is_heard_after_that(path: Path) -> None:
+    """Mail that comes right behind other mail waits for no poll."""
+    listener = Listener(path, rest=0.01)
+    listener.bell.start(listener.wake)
+    for _ in range(2):
+        ring(path)
+        await listener.wait()
+    assert listener.wakes == 2
+    listener.bell.stop()
 
 
 async def test_every_daemon_on_the_file_is_woken(path: Path, listener: Listener) -> None:
