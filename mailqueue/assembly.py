@@ -78,6 +78,8 @@ def _parts(config: Config, clock: Clock, emit: Emit) -> Parts:
     dispatcher = Dispatcher(
         routing, recorder, keeper, reception, pace=_pace(config), clock=clock, emit=emit
     )
+    # With nothing under way there is nobody who could be in the writer's way.
+    database.is_loop_busy = lambda: dispatcher.in_flight > 0
     janitor = Janitor(
         recorder,
         dispatcher,

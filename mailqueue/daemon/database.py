@@ -25,6 +25,11 @@ from mailqueue.outbox.writing import WriteConnection
 T = TypeVar("T")
 
 
+def _busy() -> bool:
+    """Stand in until somebody knows what the loop is doing."""
+    return True
+
+
 class Database:
     """Runs plain functions over a connection, each call in a transaction of its own."""
 
@@ -43,6 +48,8 @@ class Database:
         # driver each of its statements would cost several hops between threads (see
         # docs/decisions/0004-the-daemon-writes-in-a-thread.md).
         self._thread = ThreadPoolExecutor(1, "mailqueue-writer")
+        self.is_loop_busy: Callable[[], bool] = _busy
+        """Asked before each transaction whether the loop is to stand aside in it."""
 
     async def write(self, work: Callable[[Connection], T], /) -> T:
         """Run ``work`` in the writer's thread; return its value once that is committed.
@@ -53,7 +60,9 @@ class Database:
         """
         loop = asyncio.get_running_loop()
         if self._is_file:
-            return await loop.run_in_executor(self._thread, self._write, self._first(work, loop))
+            if self.is_loop_busy():
+                work = self._first(work, loop)
+            return await loop.run_in_executor(self._thread, self._write, work)
         hangup = Hangup()
         with hangup.watch():
             watched = self._watched(work, hangup)

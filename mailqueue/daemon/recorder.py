@@ -159,8 +159,6 @@ class Recorder(Service):
         company_until = loop.time() + GATHER_SECONDS
         self._gathering = True
         try:
-            # Whoever was woken with us may have something for the same transaction.
-            await asyncio.sleep(0)
             while not (self._gathered >= GATHERED or self.stopping):
                 until = self._ended_at + SPACING_SECONDS
                 if not self._jobs:

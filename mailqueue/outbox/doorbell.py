@@ -45,8 +45,9 @@ def ring_resolved(path: Path) -> None:
 class Doorbell:
     """The daemon's end. Starting or stopping it twice, or stopping it unstarted, is harmless.
 
-    ``rest``: after a ring others may come for so many seconds before they are heard, together. To
-    hear each cost the daemon a tenth of its time where mail came from many producers.
+    ``rest``: where two rings are heard in so many seconds, others may come for as long before they
+    are heard, together. To hear each cost the daemon a tenth of its time where mail came from many
+    producers.
     """
 
     def __init__(self, path: Path, worker: str, *, rest: float = 0.0) -> None:
@@ -87,6 +88,8 @@ class _Hung:
         self._wake = wake
         self._rest = rest
         self._resting: asyncio.TimerHandle | None = None
+        self._rung_at = float("-inf")
+        """When somebody rang last, by the loop's time."""
         self._listen()
 
     def take_down(self) -> None:
@@ -103,10 +106,12 @@ class _Hung:
         with suppress(BlockingIOError):
             for _ in range(_RINGS_AT_ONCE):
                 self._bell.recv(16)
-        if self._rest:
+        self._wake()
+        now = self._loop.time()
+        if now - self._rung_at < self._rest:
             self._loop.remove_reader(self._bell)
             self._resting = self._loop.call_later(self._rest, self._listen)
-        self._wake()
+        self._rung_at = now
 
 
 def _bind(path: Path) -> socket.socket:
