@@ -51,10 +51,10 @@ class Outlet:
         self._behind_dot += len(octets)
         self._transport.write(octets)
 
-    def write_dot(self, block: bytes, behind: bytes) -> None:
-        """Write the end of a content with its final dot, and in the same breath what is behind."""
+    def write_dot(self, block: bytes, dot: bytes, behind: bytes) -> None:
+        """Write the end of a content, its final dot, and in the same breath what is behind."""
         self._behind_dot = len(behind)
-        self._transport.write(block + behind if behind else block)
+        self._transport.write(b"".join((block, dot, behind)))
 
     async def until_changed(self) -> None:
         """Wait until there is room again, or `change` says that something else has come."""

@@ -149,11 +149,11 @@ class Pipeline(asyncio.Protocol):
         elif line[0].dot_written and (behind := self._asked_behind()):
             self.outlet.write(behind)
 
-    def finish_content(self, block: bytes, *, chains: bool = True) -> None:
+    def finish_content(self, block: bytes, dot: bytes, *, chains: bool = True) -> None:
         """Write the end of the first turn's content and its final dot, and in the same breath
         what the one behind it asks, unless the first has something to ask after it.
         """
-        self.outlet.write_dot(block, self._asked_behind() if chains else b"")
+        self.outlet.write_dot(block, dot, self._asked_behind() if chains else b"")
         self.deadline.set(self.timeouts.end_of_data)
 
     def finished(self) -> None:

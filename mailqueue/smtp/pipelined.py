@@ -264,7 +264,7 @@ class PipelinedTransaction(Transaction):
         self._await(Stage.DATA, self._hear_only_dot, self._line.timeouts.end_of_data)
         # Whoever asks once more asks first: with another's commands written before them, its
         # content would go into that other one's transaction.
-        self._line.finish_content(b".\r\n", chains=not self._asks_again)
+        self._line.finish_content(b"", b".\r\n", chains=not self._asks_again)
 
     def _hear_only_dot(self, reply: Reply) -> None:
         self._line.holds_envelope = False
@@ -320,7 +320,7 @@ class PipelinedTransaction(Transaction):
         self._show_content()
         reach("before", "content")
         reach("after", "content")
-        self._finish(stuffed_block(raw) + ending(raw))
+        self._finish(stuffed_block(raw), ending(raw))
         return True
 
     def _show_content(self) -> None:
@@ -344,7 +344,7 @@ class PipelinedTransaction(Transaction):
             return
         if not await self._has_room():
             return
-        self._finish(last + ending(raw))
+        self._finish(last, ending(raw))
         await self._until_heard()
 
     async def _may_finish(self) -> bool:
@@ -383,7 +383,7 @@ class PipelinedTransaction(Transaction):
         if line.last_word is None:
             line.deadline.set(inf)
 
-    def _finish(self, block: bytes) -> None:
+    def _finish(self, block: bytes, dot: bytes) -> None:
         self._line.show_sent(".")
         self._await(Stage.END_OF_DATA, self._hear_dot, self._line.timeouts.end_of_data)
         self._go = False
@@ -393,7 +393,7 @@ class PipelinedTransaction(Transaction):
             return
         reach("before", "dot")
         self._dot_written = True
-        self._line.finish_content(block)
+        self._line.finish_content(block, dot)
         reach("after", "dot")
 
     def _stop(self) -> None:

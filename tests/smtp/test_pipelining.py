@@ -512,7 +512,7 @@ def test_what_is_behind_the_dot_is_not_the_dot(
         transport = _Held(held)
         under = () if beneath is None else (_Held(beneath),)
         outlet = Outlet(Connection(transport, Tap(transport, asyncio.Protocol()), under))
-        outlet.write_dot(b".\r\n", b"")
+        outlet.write_dot(b"", b".\r\n", b"")
         assert outlet.holds_dot == (held > 0 or bool(beneath))
         outlet.write(b"x" * 20)
         assert outlet.holds_dot == is_held
