@@ -8,7 +8,8 @@ ten times as long to read it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from mailqueue.mail.address import MAX_LOCAL_OCTETS, MAX_PATH_OCTETS
@@ -35,6 +36,8 @@ _OTHERS: Final = frozenset(
     }
 )
 """Fields that an envelope is read from besides From and To, or instead of them."""
+_SHORT_OCTETS: Final = 256
+"""A longer field is not kept in memory for the next mail."""
 
 
 def plain_envelope(fields: Sequence[Field]) -> Envelope | None:
@@ -42,15 +45,21 @@ def plain_envelope(fields: Sequence[Field]) -> Envelope | None:
     said = dict(fields)
     if len(said) != len(fields) or not _OTHERS.isdisjoint(said):
         return None
-    sender, recipient = _address(said, b"from"), _address(said, b"to")
+    author = said.get(b"from", b"")
+    sender = _known_address(author) if len(author) <= _SHORT_OCTETS else _address(author)
+    recipient = _address(said.get(b"to", b""))
     return None if sender is None or recipient is None else Envelope(sender, (recipient,))
 
 
-def _address(said: Mapping[bytes, bytes], name: bytes) -> str | None:
-    found = _FIELD.fullmatch(said.get(name, b""))
+def _address(field: bytes) -> str | None:
+    found = _FIELD.fullmatch(field)
     if found is None:
         return None
     _, local, domain = found.groups()
     if len(local) > MAX_LOCAL_OCTETS or len(local) + 1 + len(domain) > MAX_PATH_OCTETS:
         return None
     return f"{local.decode()}@{domain.lower().decode()}"
+
+
+_known_address = lru_cache(maxsize=64)(_address)
+"""Most mail of an application is from the same few senders."""
