@@ -162,7 +162,7 @@ class DaemonProcess(Place):
         with contextlib.ExitStack() as stack:
             for name, simulated in (
                 ("Database", self._database),
-                ("Doorbell", lambda *_: None),
+                ("Doorbell", lambda *_, **__: None),
                 ("DiskFloor", self._floor),
             ):
                 stack.enter_context(mock.patch.object(assembly, name, simulated))
