@@ -99,6 +99,12 @@ class DaemonProcess:
         """Send it a signal."""
         self._process.send_signal(number)
 
+    async def stopped(self) -> None:
+        """Let it stand still, as SIGSTOP does, and return when it does."""
+        self.signal(signal.SIGSTOP)
+        stat = Path(f"/proc/{self.pid}/stat")
+        await until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
+
     async def ended(self, *, timeout: float = 20.0) -> int:
         """Return its exit status once it has ended."""
         async with asyncio.timeout(timeout):
