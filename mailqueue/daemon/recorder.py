@@ -159,6 +159,9 @@ class Recorder(Service):
         company_until = loop.time() + GATHER_SECONDS
         self._gathering = True
         try:
+            # Whoever was woken with us may have something for the same transaction: the row of a
+            # relay goes with the results that change it.
+            await asyncio.sleep(0)
             while not (self._gathered >= GATHERED or self.stopping):
                 until = self._ended_at + SPACING_SECONDS
                 if not self._jobs:

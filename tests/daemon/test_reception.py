@@ -106,6 +106,24 @@ async def test_trouble_opens_the_breaker_in_the_same_transaction(
     assert states(wired.path) == ["queued", "queued"]
 
 
+async def test_the_breaker_goes_with_the_results_though_a_claim_is_in_haste(
+    wired: Wired, delivery: Delivery
+) -> None:
+    """The results wake the dispatcher too, whose claim on an idle system waits for nothing."""
+    claims: list[asyncio.Task[None]] = []
+
+    def freed() -> None:
+        claims.append(asyncio.create_task(wired.recorder.write(lambda _: None)))
+
+    wired.reception.freed = freed
+    with commits(wired.database) as committed:
+        await settle(wired, delivery, UNREACHABLE, UNREACHABLE)
+        await asyncio.gather(*claims)
+    assert claims
+    assert len(committed) == 1
+    assert rows(wired.path, "SELECT breaker FROM mailqueue_relays") == [("open",)]
+
+
 async def test_session_trouble_opens_it_after_some_in_a_row(
     wired: Wired, delivery: Delivery
 ) -> None:
