@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,6 @@ class PlainOutbox:
         """Let go of the database."""
         self._shell.close()
         self._engine.dispose()
-
-    @contextlib.contextmanager
-    def written_by_us(self) -> Iterator[None]:
-        """Let nobody else be in the midst of writing to a SQLite file while the block runs."""
-        with self._engine.begin() as connection:
-            connection.exec_driver_sql("SELECT 1")  # begins, which takes the lock
-            yield
 
     def draft(
         self, *addresses: str, raw: bytes = BODY, sender: str = SENDER, **options: Any
