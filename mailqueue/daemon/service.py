@@ -24,19 +24,13 @@ class Wake:
 
     async def wait(self, timeout: float | None) -> bool:
         """Wait for a ring or for ``timeout`` seconds; returns whether it rang."""
-        if not self._event.is_set() and not await self._rings(timeout):
+        try:
+            async with asyncio.timeout(timeout):
+                await self._event.wait()
+        except TimeoutError:
             return False
         self._event.clear()
         return True
-
-    async def _rings(self, timeout: float | None) -> bool:
-        if timeout is None:
-            return await self._event.wait()
-        try:
-            async with asyncio.timeout(timeout):
-                return await self._event.wait()
-        except TimeoutError:
-            return False
 
 
 class Service(ABC):

@@ -61,9 +61,10 @@ class Pool:
         self._opening = 0
         """How many places are taken though there is no session."""
         self._waiting: deque[asyncio.Future[Place | None]] = deque()
-        self._serves_soon = False
         self._waits_since = 0.0
         """When somebody began to wait, or the one before him was served (monotonic seconds)."""
+        self._serves_soon = False
+        """Whether those who wait will be served in the next turn of the loop."""
         self._leaving: dict[asyncio.Task[None], None] = {}
         self._last_words = 0
         """How many of those are counted still."""

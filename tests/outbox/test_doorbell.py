@@ -66,9 +66,7 @@ async def test_rings_that_come_together_are_one(path: Path, listener: Listener) 
     assert listener.wakes == 1
 
 
-async def test_rings_in_quick_succession_wake_once_in_a_while(
-    path: Path,
-) -> None:
+async def test_rings_in_quick_succession_wake_once_in_a_while(path: Path) -> None:
     """Two are heard at once, and those behind them together: each by itself would cost time."""
     listener = Listener(path, rest=60.0)
     listener.bell.start(listener.wake)
