@@ -11,13 +11,13 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
-    exists,
     func,
     or_,
     select,
 )
 
 from mailqueue.failpoint import reach
+from mailqueue.outbox.clauses import among_found
 from mailqueue.outbox.tables import contents, messages, recipients
 
 BATCH = 500
@@ -146,14 +146,18 @@ _SLICE = select(func.max(_slice.c.id), func.count())
 def _over(message: ColumnElement[int]) -> ColumnElement[bool]:
     """Return whether ``message`` lies in the slice, and each of its recipients finished before.
 
-    Asked by the statement that deletes, so that nobody can be released in between.
+    Asked by the statement that deletes, so that nobody can be released in between. Those who remain
+    are found first and for the whole slice, which is no join and so no matter of statistics, see
+    `among_found`.
     """
     columns = recipients.c
-    remains = exists().where(
-        columns.message_id == message,
-        or_(columns.finished_at.is_(None), columns.finished_at >= bindparam("before")),
-    )
-    return and_(message > bindparam("after"), message <= bindparam("last"), ~remains)
+    remains = or_(columns.finished_at.is_(None), columns.finished_at >= bindparam("before"))
+    remaining = select(columns.message_id).where(*_in_slice(columns.message_id), remains)
+    return and_(*_in_slice(message), message.not_in(remaining.distinct()))
+
+
+def _in_slice(message: ColumnElement[int]) -> tuple[ColumnElement[bool], ...]:
+    return message > bindparam("after"), message <= bindparam("last")
 
 
 _CONTENT_IS_OLD = _over(contents.c.message_id)
@@ -165,9 +169,8 @@ _MESSAGES = delete(messages).where(_MESSAGE_IS_OLD)
 def _locked(old: Select[int]) -> Select[int]:
     """Return what locks the recipients of messages that look old, where somebody may be at them."""
     columns = recipients.c
-    return (
-        select(columns.id).where(columns.message_id.in_(old)).order_by(columns.id).with_for_update()
-    )
+    those = among_found(columns.message_id, old)
+    return select(columns.id).where(those).order_by(columns.id).with_for_update()
 
 
 _OLD_CONTENTS = select(contents.c.message_id).where(_CONTENT_IS_OLD)

@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select, text
 
+from mailqueue.outbox.clauses import among_found
 from mailqueue.outbox.tables import messages, recipients
 
 
@@ -31,7 +32,7 @@ def stored_octets(connection: Connection) -> int | None:
 
 _LIVE = text("finished_at IS NULL")
 _QUEUED: Final = select(func.sum(messages.c.size)).where(
-    messages.c.id.in_(select(recipients.c.message_id).where(_LIVE))
+    among_found(messages.c.id, select(recipients.c.message_id).where(_LIVE))
 )
 _STORED: Final = text(
     "SELECT (page_count - freelist_count) * page_size"
