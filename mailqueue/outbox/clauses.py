@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import BindParameter, Column, Connection, Select, bindparam
+from sqlalchemy import BindParameter, Column, Connection, Select, any_, bindparam, func
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
@@ -56,19 +56,18 @@ class among_found(ColumnElement[bool]):  # noqa: N801
 
     def __init__(self, column: Column[int], found: Select[int]) -> None:
         self.column = column
-        self.found = found.scalar_subquery()
+        self.found = found
 
 
 @compiles(among_found)
 def _among_found(element: among_found, compiler: SQLCompiler, **options: Any) -> str:
-    column = compiler.process(element.column, **options)
-    return f"{column} = ANY (ARRAY{compiler.process(element.found, **options)})"
+    return compiler.process(element.column.in_(element.found), **options)
 
 
-@compiles(among_found, "sqlite")
-def _among_found_in_sqlite(element: among_found, compiler: SQLCompiler, **options: Any) -> str:
-    column = compiler.process(element.column, **options)
-    return f"{column} IN {compiler.process(element.found, **options)}"
+@compiles(among_found, "postgresql")
+def _listed_first(element: among_found, compiler: SQLCompiler, **options: Any) -> str:
+    array = func.array(element.found.scalar_subquery())
+    return compiler.process(element.column == any_(array), **options)
 
 
 class unindexed(ColumnElement[Any]):  # noqa: N801
