@@ -65,7 +65,7 @@ async def test_a_writer_that_holds_the_lock_costs_time_and_nothing_else(
             await daemon.until(lambda: daemon.parts.recorder.last_answer > first)
             assert outbox.states() == {"sending": 1}
         await daemon.until_states(sent=1)
-        assert daemon.told(events.DatabaseRecovered)
+        assert await daemon.until_told(events.DatabaseRecovered)
         outbox.put(BOB)
         await daemon.until_states(sent=2)
     assert [row["verdict"] for row in outbox.attempts(ANN)] == ["sent"]

@@ -100,7 +100,7 @@ async def test_a_reply_that_cannot_be_written_is_kept_until_it_can(
         assert outbox.states() == {"sending": 40}
         fault.mend()
         await daemon.until_states(sent=40)
-        assert daemon.told(events.DatabaseRecovered)
+        assert await daemon.until_told(events.DatabaseRecovered)
         outbox.put(ANN)
         await daemon.until_states(sent=41)
     assert_sound(outbox)
