@@ -219,7 +219,10 @@ def test_every_doubt_is_there_with_what_became_of_it(engine: Engine, shell: Shel
             add_attempt(connection, anna, number=number, verdict="in-doubt", stage="end-of-data")
         add_attempt(connection, bob, verdict="sent")
 
-    rows = ask(shell, "SELECT recipient, number, state, on_doubt FROM mailqueue_in_doubt")
+    rows = ask(
+        shell,
+        "SELECT recipient, number, state, on_doubt FROM mailqueue_in_doubt ORDER BY number",
+    )
     assert rows == [
         {"recipient": "anna@example.net", "number": number, "state": "queued", "on_doubt": "hold"}
         for number in (1, 2)
